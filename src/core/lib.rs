@@ -1,0 +1,2 @@
+//! Pure detection core.
+#![forbid(unsafe_code)]

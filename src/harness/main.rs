@@ -1,0 +1,2 @@
+//! The `anomaly` binary.
+fn main() {}
