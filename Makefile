@@ -1,0 +1,46 @@
+# Two commands matter: make demo, make test. Paths in recipes are relative or quoted shell variables, because the checkout's
+# directory may have a space in its name and make cannot quote.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup build dev demo test fmt clippy boundaries clean distclean
+
+# what the set-up wrote: servers, libclang
+ENV = . "$${BOOTSTRAP_CACHE:-./.cache}/env"
+
+help: ## this list
+	@echo 'make <target>   (REDIS_SERVER=FILE uses an installed server, REDIS_TIMESERIES=FILE its redistimeseries.so)'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+setup: ## fetch Redis, RedisTimeSeries and libclang into .cache/, once
+	@scripts/bootstrap.sh
+
+build: setup ## release build: libredis_anomaly.so and the anomaly binary
+	@$(ENV) && cargo build --release --locked -p redis-anomaly && cargo build --release --locked -p anomaly
+
+demo: build ## watch anomalies of simulated sensors being caught (DEMO_SECONDS=60)
+	@$(ENV) && exec scripts/demo.sh
+
+dev: setup # what the server suite tests: built by the suite too, here with its progress in sight
+	@$(ENV) && cargo build --locked -p redis-anomaly && cargo build --locked -p anomaly
+
+test: setup ## format, lints, boundaries, every test
+	@$(ENV) && cargo fmt --all --check
+	@$(ENV) && cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/boundaries.sh
+	@$(MAKE) --no-print-directory dev
+	@$(ENV) && cargo test --workspace --locked
+
+fmt: ## format the code
+	@cargo fmt --all
+
+clippy: setup ## lints only
+	@$(ENV) && cargo clippy --workspace --all-targets --locked -- -D warnings
+
+boundaries: ## what each crate may depend on
+	@scripts/boundaries.sh
+
+clean: ## remove what was built (downloads stay)
+	@cargo clean
+
+distclean: clean ## remove the downloads too
+	@rm -rf "$${BOOTSTRAP_CACHE:-./.cache}"

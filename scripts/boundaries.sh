@@ -1,0 +1,34 @@
+#!/bin/sh
+# What each crate may depend on, proved by cargo's own dependency tree, and where `unsafe` may stand.
+set -eu
+cd -- "$(dirname -- "$0")/.."
+failed=
+
+# forbid CRATE NAME...   no NAME among what CRATE needs to run
+forbid() {
+  crate=$1
+  shift
+  tree=$(cargo tree --locked --edges normal --target all --prefix none --format '{p}' -p "$crate")
+  # An empty or unreadable tree would forbid nothing.
+  printf '%s\n' "$tree" | grep -q "^$crate v" || { echo "boundaries: cargo tree says nothing of $crate" >&2; exit 1; }
+  for name in "$@"; do
+    if printf '%s\n' "$tree" | grep -q "^$name v"; then
+      echo "boundaries: $crate must not depend on $name: cargo tree -p $crate -e normal -i $name" >&2
+      failed=yes
+    fi
+  done
+}
+
+forbid anomaly-core redis-module redis
+forbid redis-anomaly tokio hyper axum reqwest http redis clap
+forbid anomaly redis-module redis-anomaly
+forbid anomaly-tests redis-module redis-anomaly anomaly-core
+
+[ -n "$(find src/module -name '*.rs')" ] || { echo "boundaries: src/module has no source" >&2; exit 1; }
+if grep -rnw --include='*.rs' unsafe src/core src/harness tests examples; then
+  echo "boundaries: unsafe stands outside src/module" >&2
+  failed=yes
+fi
+
+[ -z "$failed" ] || exit 1
+echo "boundaries: kept"
