@@ -1,1 +1,12 @@
-//! The server suite.
+//! The server suite: the module and the `anomaly` binary against real servers, one file per behaviour area.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod conf;
+mod house;
+mod loading;
