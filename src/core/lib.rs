@@ -1,2 +1,38 @@
-//! Pure detection core.
+//! The pure half of Redis Anomaly: a reading and the rules go in, a verdict and its effects come out as values.
+//!
+//! Data flows one way, and every way into the server (ADD, MADD, the stream hook, timers) takes it:
+//!
+//! ```text
+//! arguments → command::Add → Reading → Model::ingest(Reading, Profile) → Outcome { verdict, effects }
+//! ```
+//!
+//! Nothing here knows Redis, reads a clock or does I/O, so a replica that is fed the same readings and rules arrives at
+//! the same bits.
 #![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod codec;
+pub mod command;
+pub mod detect;
+pub mod document;
+pub mod episode;
+pub mod error;
+pub mod glob;
+pub mod key;
+pub mod late;
+pub mod model;
+pub mod profile;
+pub mod reading;
+pub mod reason;
+pub mod recent;
+pub mod rule;
+pub mod setting;
+pub mod text;
+pub mod units;
+pub mod window;
+
+pub use error::Error;
+pub use model::Model;
+pub use profile::Profile;
+pub use reading::Reading;
+pub use rule::Rules;

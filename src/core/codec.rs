@@ -1,0 +1,360 @@
+//! The stored form of a model: what RDB files, DUMP, AOF rewrites and digests hold.
+//!
+//! One version byte, then fields of fixed width, little-endian, in the order of [`save`]. A later version may append; it
+//! gets a new version byte, and every version ever released stays readable. Reading trusts nothing: every length is
+//! checked against the bytes that are there, every number against what the model could have written.
+
+use crate::detect::{Baseline, Crossed, Kind};
+use crate::episode::{Alarm, Episode, Phase};
+use crate::error::Error;
+use crate::late::LateStreak;
+use crate::model::{Model, Verdict};
+use crate::reading::Reading;
+use crate::recent::Recent;
+use crate::units::{Severity, Side, Timestamp};
+use crate::window::Window;
+
+/// Version of the stored form that [`save`] writes.
+pub const VERSION: u8 = 1;
+
+/// Largest window and most recent readings that a rule can ask for.
+const LONGEST: usize = 10_000;
+
+/// The stored form of a model. Two models with the same stored form behave alike.
+#[must_use]
+pub fn save(model: &Model) -> Vec<u8> {
+    let mut out = Writer(Vec::with_capacity(256));
+    out.u8(VERSION);
+    out.u64(model.readings);
+    out.u64(model.late);
+    out.u64(model.duplicates);
+    out.option(model.first.as_ref(), |out, at| out.time(*at));
+    out.f64(model.mean);
+    out.f64(model.squares);
+    out.u8(Verdict::ALL
+        .iter()
+        .position(|v| *v == model.verdict)
+        .unwrap_or(0) as u8);
+    out.f64(model.score);
+    out.u8(model.scores.len() as u8);
+    model.scores.iter().for_each(|score| out.f32(*score));
+    out.u8(model.streak.length);
+    out.u64(model.streak.newest.cast_unsigned());
+    save_baseline(&mut out, &model.baseline);
+    save_alarm(&mut out, &model.alarm);
+    out.option(model.recent.as_deref(), |out, recent| {
+        out.u32(recent.capacity as u32);
+        out.u64(recent.seen);
+        out.u32(recent.readings.len() as u32);
+        recent
+            .readings
+            .iter()
+            .for_each(|reading| out.reading(*reading));
+    });
+    out.0
+}
+
+/// Reads the stored form.
+///
+/// # Errors
+/// [`Error::Payload`] for anything that [`save`] cannot have written.
+pub fn load(bytes: &[u8]) -> Result<Model, Error> {
+    let mut from = Reader(bytes);
+    if from.u8()? != VERSION {
+        return damaged("it was written by a later version of the module");
+    }
+    let mut model = Model {
+        readings: from.u64()?,
+        late: from.u64()?,
+        duplicates: from.u64()?,
+        first: from.option(Reader::time)?,
+        mean: from.f64()?,
+        squares: from.f64()?,
+        verdict: from.choice(&Verdict::ALL)?,
+        score: from.f64()?,
+        ..Model::default()
+    };
+    let scores = from.u8()?;
+    model.scores = (0..scores).map(|_| from.f32()).collect::<Result<_, _>>()?;
+    model.streak = LateStreak {
+        length: from.u8()?,
+        newest: from.u64()?.cast_signed(),
+    };
+    model.baseline = load_baseline(&mut from)?;
+    model.alarm = load_alarm(&mut from)?;
+    model.recent = from.option(|from| {
+        let capacity = from.length(LONGEST)?;
+        let seen = from.u64()?;
+        let held = from.length(capacity)?;
+        let readings = (0..held)
+            .map(|_| from.reading())
+            .collect::<Result<_, _>>()?;
+        Ok(Box::new(Recent {
+            capacity,
+            seen,
+            readings,
+        }))
+    })?;
+    let sane = scores as usize <= Kind::ALL.len()
+        && model.squares >= 0.0
+        && (0.0..=1.0).contains(&model.score)
+        && model.scores.iter().all(|score| (0.0..=1.0).contains(score))
+        && model.streak.length <= LateStreak::LONGEST
+        && model.first.is_some() == (model.readings > 0)
+        && model.newest().is_some() == (model.readings > 0);
+    if !sane || !from.0.is_empty() {
+        return damaged("its fields contradict each other");
+    }
+    Ok(model)
+}
+
+fn save_baseline(out: &mut Writer, baseline: &Baseline) {
+    out.option(baseline.previous.as_ref(), |out, reading| {
+        out.reading(*reading)
+    });
+    out.u32(baseline.readings);
+    out.option(baseline.window.as_deref(), |out, window| {
+        out.u32(window.capacity as u32);
+        out.u32(window.next as u32);
+        out.u32(window.seen);
+        [window.anchor, window.sum, window.squares, window.peak]
+            .iter()
+            .for_each(|x| out.f64(*x));
+        out.u32(window.distances.len() as u32);
+        window
+            .distances
+            .iter()
+            .for_each(|distance| out.f32(*distance));
+    });
+}
+
+fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
+    Ok(Baseline {
+        previous: from.option(Reader::reading)?,
+        readings: from.u32()?,
+        window: from.option(|from| {
+            let (capacity, next, seen) =
+                (from.length(LONGEST)?, from.length(LONGEST)?, from.u32()?);
+            let (anchor, sum, squares, peak) = (from.f64()?, from.f64()?, from.f64()?, from.f64()?);
+            let held = from.length(capacity)?;
+            let full = held == capacity;
+            if capacity < 2 || next >= capacity || !full && next != held || (seen as usize) < held {
+                return damaged("its window contradicts itself");
+            }
+            let distances = (0..held).map(|_| from.f32()).collect::<Result<_, _>>()?;
+            Ok(Box::new(Window {
+                capacity,
+                next,
+                seen,
+                anchor,
+                sum,
+                squares,
+                peak,
+                distances,
+            }))
+        })?,
+    })
+}
+
+fn save_alarm(out: &mut Writer, alarm: &Alarm) {
+    out.u32(alarm.abnormal_run);
+    out.time(alarm.run_start);
+    out.f64(alarm.run_peak);
+    out.u32(alarm.episodes);
+    out.option(alarm.episode.as_deref(), |out, episode| {
+        out.u64(episode.sensor);
+        out.time(episode.start);
+        out.u32(episode.ordinal);
+        let (phase, until) = match episode.phase {
+            Phase::Firing => (0, Timestamp::ZERO),
+            Phase::Silent(until) => (1, until),
+            Phase::Cooling(until) => (2, until),
+        };
+        out.u8(phase);
+        out.time(until);
+        out.u8(u8::from(episode.severity == Severity::Critical));
+        out.u8(Kind::ALL
+            .iter()
+            .position(|kind| *kind == episode.kind)
+            .unwrap_or(0) as u8);
+        out.u8(SIDES
+            .iter()
+            .position(|side| *side == episode.side)
+            .unwrap_or(0) as u8);
+        out.f64(episode.threshold);
+        out.f64(episode.peak);
+        out.u32(episode.readings);
+        out.u32(episode.normal_run);
+        out.u32(episode.alerts);
+        out.time(episode.last_alert);
+        out.option(episode.acked_by.as_deref(), |out, by| {
+            out.u32(by.len() as u32);
+            out.0.extend_from_slice(by);
+        });
+        out.u8(u8::from(episode.crossed.high) | u8::from(episode.crossed.low) << 1);
+    });
+}
+
+fn load_alarm(from: &mut Reader<'_>) -> Result<Alarm, Error> {
+    Ok(Alarm {
+        abnormal_run: from.u32()?,
+        run_start: from.time()?,
+        run_peak: from.f64()?,
+        episodes: from.u32()?,
+        episode: from.option(|from| {
+            let (sensor, start, ordinal) = (from.u64()?, from.time()?, from.u32()?);
+            let (phase, until) = (from.u8()?, from.time()?);
+            Ok(Box::new(Episode {
+                sensor,
+                start,
+                ordinal,
+                phase: match phase {
+                    0 => Phase::Firing,
+                    1 => Phase::Silent(until),
+                    2 => Phase::Cooling(until),
+                    _ => return damaged("its episode is in no known phase"),
+                },
+                severity: from.choice(&[Severity::Warning, Severity::Critical])?,
+                kind: from.choice(&Kind::ALL)?,
+                side: from.choice(&SIDES)?,
+                threshold: from.f64()?,
+                peak: from.f64()?,
+                readings: from.u32()?,
+                normal_run: from.u32()?,
+                alerts: from.u32()?,
+                last_alert: from.time()?,
+                acked_by: from.option(|from| {
+                    let length = from.u32()? as usize;
+                    from.take(length).map(Into::into)
+                })?,
+                crossed: {
+                    let bits = from.u8()?;
+                    Crossed {
+                        high: bits & 1 != 0,
+                        low: bits & 2 != 0,
+                    }
+                },
+            }))
+        })?,
+    })
+}
+
+const SIDES: [Side; 3] = [Side::High, Side::Low, Side::None];
+
+fn damaged<T>(why: &'static str) -> Result<T, Error> {
+    Err(Error::Payload { why })
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u8(&mut self, x: u8) {
+        self.0.push(x);
+    }
+    fn u32(&mut self, x: u32) {
+        self.0.extend_from_slice(&x.to_le_bytes());
+    }
+    fn u64(&mut self, x: u64) {
+        self.0.extend_from_slice(&x.to_le_bytes());
+    }
+    fn f32(&mut self, x: f32) {
+        self.u32(x.to_bits());
+    }
+    fn f64(&mut self, x: f64) {
+        self.u64(x.to_bits());
+    }
+    fn time(&mut self, at: Timestamp) {
+        self.u64(at.millis().cast_unsigned());
+    }
+    fn reading(&mut self, reading: Reading) {
+        self.time(reading.at);
+        self.f64(reading.value);
+    }
+    fn option<T: ?Sized>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
+        self.u8(u8::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
+        let Some((head, rest)) = self.0.split_at_checked(n) else {
+            return damaged("it ends too early");
+        };
+        self.0 = rest;
+        Ok(head)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let Some((head, rest)) = self.0.split_first_chunk() else {
+            return damaged("it ends too early");
+        };
+        self.0 = rest;
+        Ok(*head)
+    }
+    fn u8(&mut self) -> Result<u8, Error> {
+        self.array().map(u8::from_le_bytes)
+    }
+    fn u32(&mut self) -> Result<u32, Error> {
+        self.array().map(u32::from_le_bytes)
+    }
+    fn u64(&mut self) -> Result<u64, Error> {
+        self.array().map(u64::from_le_bytes)
+    }
+    fn f32(&mut self) -> Result<f32, Error> {
+        Some(f32::from_bits(self.u32()?))
+            .filter(|x| x.is_finite())
+            .ok_or(Error::Payload {
+                why: "it holds a number that is not finite",
+            })
+    }
+    fn f64(&mut self) -> Result<f64, Error> {
+        Some(f64::from_bits(self.u64()?))
+            .filter(|x| x.is_finite())
+            .ok_or(Error::Payload {
+                why: "it holds a number that is not finite",
+            })
+    }
+    fn time(&mut self) -> Result<Timestamp, Error> {
+        Timestamp::from_millis(self.u64()?.cast_signed()).ok_or(Error::Payload {
+            why: "it holds a time before 1970",
+        })
+    }
+    fn reading(&mut self) -> Result<Reading, Error> {
+        Ok(Reading {
+            at: self.time()?,
+            value: self.f64()?,
+        })
+    }
+    fn length(&mut self, most: usize) -> Result<usize, Error> {
+        let n = self.u32()? as usize;
+        if n <= most {
+            Ok(n)
+        } else {
+            damaged("it holds a length that no rule allows")
+        }
+    }
+    fn choice<T: Copy>(&mut self, all: &[T]) -> Result<T, Error> {
+        let index = self.u8()? as usize;
+        all.get(index).copied().ok_or(Error::Payload {
+            why: "it holds an unknown choice",
+        })
+    }
+    fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => read(self).map(Some),
+            _ => damaged("it holds an unknown choice"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

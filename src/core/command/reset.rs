@@ -1,0 +1,16 @@
+//! `ANOMALY.RESET key`
+
+use super::{Access, Arg, Keys, Spec, write};
+
+/// What it is.
+pub const SPEC: Spec = Spec {
+    access: Access::WriteAlways,
+    fast: true,
+    keys: Keys::One(1),
+    ..write(
+        "anomaly.reset",
+        "Forgets what the model of a sensor has learnt; its series stays",
+        2,
+        &[Arg::key()],
+    )
+};

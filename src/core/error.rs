@@ -1,0 +1,196 @@
+//! The one error type. The text users see is made here and nowhere else.
+
+use std::fmt;
+
+use crate::text::{duration, number, shown};
+
+/// Why a request was refused. A refused request has changed nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Error {
+    /// A timestamp that is no integer of 0 to `i64::MAX`.
+    Timestamp {
+        /// What was given.
+        given: Vec<u8>,
+    },
+    /// A timestamp too far ahead of the server's clock.
+    Future {
+        /// What was given.
+        given: i64,
+        /// How far ahead it is, in milliseconds.
+        ahead: i64,
+        /// How far ahead it may be.
+        max_future: u64,
+    },
+    /// A value that is no number.
+    Value {
+        /// What was given.
+        given: Vec<u8>,
+    },
+    /// NaN, an infinity, or a number beyond ±1.8e308.
+    NotFinite {
+        /// What was given.
+        given: Vec<u8>,
+    },
+    /// An argument where only certain words may stand.
+    Argument {
+        /// What was given.
+        given: Vec<u8>,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// An argument without the value that belongs to it.
+    Incomplete {
+        /// The name that stands alone.
+        name: Vec<u8>,
+        /// What must follow.
+        expected: &'static str,
+    },
+    /// No setting has that name.
+    UnknownSetting {
+        /// What was given.
+        given: Vec<u8>,
+        /// The nearest name there is.
+        nearest: &'static str,
+    },
+    /// A setting cannot take that value.
+    SettingValue {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        given: Vec<u8>,
+        /// What would be right.
+        expected: String,
+    },
+    /// A setting that this version stores but cannot act on.
+    NotBuilt {
+        /// The setting.
+        name: &'static str,
+        /// The value that is accepted.
+        accepted: &'static str,
+    },
+    /// Two limits that contradict each other.
+    Limits {
+        /// The one that must be the smaller.
+        low: (&'static str, f64),
+        /// The one that must be the larger.
+        high: (&'static str, f64),
+    },
+    /// A rule's pattern that is empty or too long.
+    Pattern,
+    /// A JSON document that cannot be imported.
+    Document {
+        /// Where in it and why.
+        why: String,
+    },
+    /// A stored model that is damaged or from a later version.
+    Payload {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The key holds another type.
+    WrongType,
+    /// On a cluster: the series or the alerts of that key would live in another slot.
+    CrossSlot {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A command that only the server's own replication and loading may use.
+    Internal,
+    /// An internal command from a version this one does not know.
+    Version {
+        /// What was given.
+        given: Vec<u8>,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timestamp { given } => {
+                write!(
+                    f,
+                    "ERR timestamp '{}' is not *, nor an integer of Unix milliseconds from 0",
+                    shown(given)
+                )
+            }
+            Self::Future {
+                given,
+                ahead,
+                max_future,
+            } => write!(
+                f,
+                "ERR timestamp '{given}' is {} ahead of the server's clock, more than anomaly.max-future allows ({max_future} ms): give Unix milliseconds",
+                duration(*ahead)
+            ),
+            Self::Value { given } => write!(f, "ERR value '{}' is not a number", shown(given)),
+            Self::NotFinite { given } => {
+                write!(
+                    f,
+                    "ERR value '{}' is not a finite number (at most 1.7976931348623157e308)",
+                    shown(given)
+                )
+            }
+            Self::Argument { given, expected } => {
+                write!(
+                    f,
+                    "ERR unexpected argument '{}': expected {expected}",
+                    shown(given)
+                )
+            }
+            Self::Incomplete { name, expected } => {
+                write!(f, "ERR '{}' must be followed by {expected}", shown(name))
+            }
+            Self::UnknownSetting { given, nearest } => write!(
+                f,
+                "ERR unknown setting '{}': did you mean '{nearest}'? ANOMALY.CONFIG HELP lists them",
+                shown(given)
+            ),
+            Self::SettingValue {
+                name,
+                given,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "ERR setting '{name}' cannot be '{}': expected {expected}",
+                    shown(given)
+                )
+            }
+            Self::NotBuilt { name, accepted } => {
+                write!(
+                    f,
+                    "ERR setting '{name}' is not available in this version: only '{accepted}' is accepted"
+                )
+            }
+            Self::Limits { low, high } => write!(
+                f,
+                "ERR setting '{}' ({}) must not be above '{}' ({})",
+                low.0,
+                number(low.1),
+                high.0,
+                number(high.1)
+            ),
+            Self::Pattern => f.write_str("ERR pattern must be 1 to 1024 bytes"),
+            Self::Document { why } => write!(f, "ERR document cannot be imported: {why}"),
+            Self::Payload { why } => write!(f, "ERR stored model cannot be read: {why}"),
+            Self::WrongType => {
+                f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
+            }
+            Self::CrossSlot { key } => write!(
+                f,
+                "CROSSSLOT key '{}' cannot have its series and alerts in its own slot: use a key without a stray brace, such as {{device}}:metric",
+                shown(key)
+            ),
+            Self::Internal => {
+                f.write_str("ERR internal command: only replication and loading may use it")
+            }
+            Self::Version { given } => write!(
+                f,
+                "ERR internal command of version '{}', which this version does not know: upgrade replicas before masters",
+                shown(given)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,116 @@
+//! The keys beside a sensor's own: its series and its alerts, always in the sensor's own hash slot.
+
+use crate::error::Error;
+
+/// The part of a key that decides its slot: what stands between the first `{` and the next `}`, if anything, else all.
+#[must_use]
+pub fn hash_tag(key: &[u8]) -> &[u8] {
+    braced(key).unwrap_or(key)
+}
+
+fn braced(key: &[u8]) -> Option<&[u8]> {
+    let open = key.iter().position(|b| *b == b'{')?;
+    let rest = key.get(open + 1..)?;
+    let close = rest.iter().position(|b| *b == b'}')?;
+    rest.get(..close).filter(|tag| !tag.is_empty())
+}
+
+/// The key of a sensor's series: `ts:` + key where it has a hash tag, `ts:{key}` where it has none.
+#[must_use]
+pub fn series(key: &[u8]) -> Vec<u8> {
+    match braced(key) {
+        Some(_) => [b"ts:", key].concat(),
+        None => [b"ts:{", key, b"}"].concat(),
+    }
+}
+
+/// The key of the alerts stream: `base`, on a cluster with the sensor's hash tag.
+#[must_use]
+pub fn alerts(base: &[u8], key: &[u8], cluster: bool) -> Vec<u8> {
+    if cluster {
+        [base, b":{", hash_tag(key), b"}"].concat()
+    } else {
+        base.to_vec()
+    }
+}
+
+/// On a cluster the series and the alerts must live in the sensor's slot: equal tags make equal slots.
+///
+/// # Errors
+/// [`Error::CrossSlot`] for keys where no such name exists: empty, with `{}` or with a stray brace.
+pub fn check_slot(base: &[u8], key: &[u8]) -> Result<(), Error> {
+    let tag = hash_tag(key);
+    let same = hash_tag(&series(key)) == tag && hash_tag(&alerts(base, key, true)) == tag;
+    if same && !tag.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::CrossSlot { key: key.to_vec() })
+    }
+}
+
+/// A name for a sensor that is the same on every server: FNV-1a of its key (Fowler, Noll and Vo).
+#[must_use]
+pub fn fingerprint(key: &[u8]) -> u64 {
+    key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A value as a TimeSeries label can hold it: `(`, `)`, `,` and `%` percent-encoded.
+#[must_use]
+pub fn label(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    for &byte in value {
+        if matches!(byte, b'(' | b')' | b',' | b'%') {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_and_alerts_carry_the_sensors_hash_tag() {
+        assert_eq!(series(b"sensor:1"), b"ts:{sensor:1}");
+        assert_eq!(series(b"{rack}:t"), b"ts:{rack}:t");
+        assert_eq!(
+            alerts(b"anomaly:alerts", b"{rack}:t", true),
+            b"anomaly:alerts:{rack}"
+        );
+        assert_eq!(
+            alerts(b"anomaly:alerts", b"sensor:1", true),
+            b"anomaly:alerts:{sensor:1}"
+        );
+        assert_eq!(
+            alerts(b"anomaly:alerts", b"{rack}:t", false),
+            b"anomaly:alerts"
+        );
+    }
+
+    #[test]
+    fn a_key_whose_companions_would_leave_its_slot_is_refused_on_a_cluster() {
+        for good in ["sensor:1", "{rack}:t", "a{b}c", "a{b"] {
+            assert_eq!(
+                check_slot(b"anomaly:alerts", good.as_bytes()),
+                Ok(()),
+                "{good}"
+            );
+        }
+        for bad in ["", "{}", "{}x", "a}b", "}"] {
+            assert!(
+                check_slot(b"anomaly:alerts", bad.as_bytes()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn labels_hold_what_timeseries_refuses_percent_encoded() {
+        assert_eq!(label(b"a(1),50%"), b"a%281%29%2C50%25");
+    }
+}

@@ -1,0 +1,341 @@
+//! The model: what the module keeps at a sensor's key, and the one way a reading enters it.
+
+use std::sync::Arc;
+
+use crate::detect::{Baseline, Finding, Judgement, Kind};
+use crate::episode::{Alarm, Episode, Event};
+use crate::key::fingerprint;
+use crate::late::LateStreak;
+use crate::profile::Profile;
+use crate::reading::Reading;
+use crate::recent::Recent;
+use crate::rule::Rules;
+use crate::units::{Severity, Timestamp};
+use crate::window::Window;
+
+/// The judgement of one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing abnormal.
+    Normal,
+    /// Abnormal.
+    Warning,
+    /// Badly abnormal.
+    Critical,
+    /// Not enough readings yet.
+    Warmup,
+    /// Older than the newest reading: archived, not scored.
+    Late,
+    /// The newest reading again: only counted.
+    Duplicate,
+}
+
+impl Verdict {
+    /// All of them; the position is the number under which one is stored.
+    pub const ALL: [Self; 6] = [
+        Self::Normal,
+        Self::Warning,
+        Self::Critical,
+        Self::Warmup,
+        Self::Late,
+        Self::Duplicate,
+    ];
+
+    /// The word of the reply.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+            Self::Warmup => "warmup",
+            Self::Late => "late",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// What became of a reading: the verdict and the effects it asks for, as values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The finding that decided it, or came nearest to.
+    pub finding: Option<Finding>,
+    /// Readings still needed, during warm-up.
+    pub needed: u32,
+    /// The newest reading before this one.
+    pub newest: Option<Reading>,
+    /// The transition of an episode: an alert is to be written.
+    pub transition: Option<(Event, Episode)>,
+    /// The reading is to be written to the series.
+    pub archive: bool,
+    /// An alert was withheld because of `cooldown`.
+    pub suppressed: bool,
+}
+
+impl Outcome {
+    /// 0 to 1; 0 where nothing judged.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        self.finding.as_ref().map_or(0.0, Finding::score)
+    }
+}
+
+/// What the module knows of one sensor.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Readings scored.
+    pub readings: u64,
+    /// Readings older than the newest one.
+    pub late: u64,
+    /// Readings equal to the newest one.
+    pub duplicates: u64,
+    /// Time of the first reading scored.
+    pub first: Option<Timestamp>,
+    /// Mean of all readings scored.
+    pub mean: f64,
+    /// Sum of squared deviations from it (Welford 1962).
+    pub squares: f64,
+    /// Of the last reading that was scored.
+    pub verdict: Verdict,
+    /// Of the last reading that was scored.
+    pub score: f64,
+    /// Scores of that reading by each detector that was on, in the order of [`Kind::BUILT`].
+    pub scores: Box<[f32]>,
+    /// Late readings in a row.
+    pub streak: LateStreak,
+    /// What the detectors know.
+    pub baseline: Baseline,
+    /// The episode machine.
+    pub alarm: Alarm,
+    /// The last readings, if the rule keeps any.
+    pub recent: Option<Box<Recent>>,
+    pub(crate) profile: Option<Arc<Profile>>,
+    pub(crate) epoch: u32,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            readings: 0,
+            late: 0,
+            duplicates: 0,
+            first: None,
+            mean: 0.0,
+            squares: 0.0,
+            verdict: Verdict::Warmup,
+            score: 0.0,
+            scores: Box::default(),
+            streak: LateStreak::default(),
+            baseline: Baseline::default(),
+            alarm: Alarm::default(),
+            recent: None,
+            profile: None,
+            epoch: 0,
+        }
+    }
+}
+
+impl Model {
+    /// The newest reading.
+    #[must_use]
+    pub fn newest(&self) -> Option<Reading> {
+        self.baseline.previous
+    }
+
+    /// Bytes on the heap, the model itself included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let window = self
+            .baseline
+            .window
+            .as_ref()
+            .map_or(0, |w| size_of::<Window>() + w.heap_bytes());
+        let recent = self
+            .recent
+            .as_ref()
+            .map_or(0, |r| size_of::<Recent>() + r.heap_bytes());
+        let episode = self.alarm.episode.as_ref().map_or(0, |e| {
+            size_of::<Episode>() + e.acked_by.as_ref().map_or(0, |by| by.len())
+        });
+        size_of::<Self>() + size_of_val(&*self.scores) + window + recent + episode
+    }
+
+    /// Sample standard deviation of all readings scored.
+    #[must_use]
+    pub fn stddev(&self) -> f64 {
+        if self.readings < 2 {
+            0.0
+        } else {
+            (self.squares / (self.readings - 1) as f64).sqrt()
+        }
+    }
+
+    /// A copy for another key: what was learnt, without the alarm. A copied key must not resolve what it never fired.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let alarm = Alarm {
+            episodes: self.alarm.episodes,
+            ..Alarm::default()
+        };
+        Self {
+            alarm,
+            profile: None,
+            epoch: 0,
+            ..self.clone()
+        }
+    }
+
+    /// Forgets what rules it goes by: its key has changed.
+    pub fn renamed(&mut self) {
+        self.epoch = 0;
+    }
+
+    /// The profile it would go by now, without taking it on: looking must not change what replicas hold.
+    pub fn profile(&self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
+        match &self.profile {
+            Some(profile) if self.epoch == rules.epoch() => Arc::clone(profile),
+            _ => rules.profile(key),
+        }
+    }
+
+    /// Takes on the rules as they are now. Rules are matched when a sensor is first seen and when rules change, never
+    /// per reading.
+    fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
+        if let Some(profile) = self
+            .profile
+            .as_ref()
+            .filter(|_| self.epoch == rules.epoch())
+        {
+            return Arc::clone(profile);
+        }
+        let profile = rules.profile(key);
+        self.baseline.fit(&profile);
+        if profile.recent == 0 {
+            self.recent = None;
+        } else {
+            self.recent
+                .get_or_insert_with(|| Box::new(Recent::new(profile.recent)))
+                .resize(profile.recent);
+        }
+        let on = Kind::BUILT
+            .iter()
+            .filter(|kind| kind.is_on(&profile))
+            .count();
+        // The last score is the only one there is to tell where a single detector is on.
+        let on = if on < 2 { 0 } else { on };
+        if self.scores.len() != on {
+            self.scores = vec![0.0; on].into();
+        }
+        (self.profile, self.epoch) = (Some(Arc::clone(&profile)), rules.epoch());
+        profile
+    }
+
+    /// Takes in a reading of the sensor at `key`: judge, alarm, learn. The same readings under the same rules leave the
+    /// same bits on every server.
+    pub fn ingest(&mut self, key: &[u8], reading: Reading, rules: &mut Rules) -> Outcome {
+        let profile = self.follow(key, rules);
+        let newest = self.newest();
+        let mut outcome = Outcome {
+            verdict: Verdict::Normal,
+            finding: None,
+            needed: 0,
+            newest,
+            transition: None,
+            archive: profile.archive,
+            suppressed: false,
+        };
+        if let Some(newest) = newest {
+            if reading.at < newest.at && !self.streak.late(reading.at) {
+                self.late += 1;
+                return Outcome {
+                    verdict: Verdict::Late,
+                    ..outcome
+                };
+            }
+            if reading == newest {
+                self.streak.end();
+                self.duplicates += 1;
+                return Outcome {
+                    verdict: Verdict::Duplicate,
+                    archive: false,
+                    ..outcome
+                };
+            }
+            if reading.at < newest.at {
+                self.alarm.clock_set_back(reading.at);
+            }
+        }
+        self.streak.end();
+        self.score(key, reading, &profile, &mut outcome);
+        self.baseline.learn(
+            reading,
+            matches!(outcome.verdict, Verdict::Warning | Verdict::Critical),
+            &profile,
+        );
+        self.count(reading, &outcome);
+        outcome
+    }
+
+    fn score(&mut self, key: &[u8], reading: Reading, profile: &Profile, outcome: &mut Outcome) {
+        let mut on = 0;
+        let mut warming: Option<u32> = None;
+        let crossed = self.alarm.crossed();
+        for kind in Kind::BUILT.into_iter().filter(|kind| kind.is_on(profile)) {
+            let score = match self.baseline.judge(kind, reading, profile, crossed) {
+                Judgement::Skipped => 0.0,
+                Judgement::Warming(needed) => {
+                    warming = Some(warming.map_or(needed, |least| least.min(needed)));
+                    0.0
+                }
+                Judgement::Scored(finding) => {
+                    let worse = |best: &Finding| {
+                        (finding.severity, finding.ratio) > (best.severity, best.ratio)
+                    };
+                    if outcome.finding.as_ref().is_none_or(worse) {
+                        outcome.finding = Some(finding);
+                    }
+                    finding.score()
+                }
+            };
+            if let Some(slot) = self.scores.get_mut(on) {
+                *slot = score as f32;
+            }
+            on += 1;
+        }
+        match (&outcome.finding, warming) {
+            (Some(finding), _) => {
+                outcome.verdict = match finding.severity {
+                    None => Verdict::Normal,
+                    Some(Severity::Warning) => Verdict::Warning,
+                    Some(Severity::Critical) => Verdict::Critical,
+                };
+                let step = self
+                    .alarm
+                    .judged(reading.at, finding, profile, || fingerprint(key));
+                (outcome.transition, outcome.suppressed) = (step.transition, step.suppressed);
+            }
+            (None, Some(needed)) => (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed),
+            (None, None) if on == 0 => outcome.transition = self.alarm.resolve(reading.at, 0),
+            (None, None) => {}
+        }
+    }
+
+    fn count(&mut self, reading: Reading, outcome: &Outcome) {
+        self.readings += 1;
+        self.first.get_or_insert(reading.at);
+        (self.verdict, self.score) = (outcome.verdict, outcome.score());
+        let distance = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
+        self.mean = (self.mean + distance / self.readings as f64).clamp(f64::MIN, f64::MAX);
+        let rest = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
+        self.squares = (self.squares + distance * rest).clamp(0.0, f64::MAX);
+        if let Some(recent) = &mut self.recent {
+            recent.push(reading);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+//! A profile: the settings of one sensor after the cascade, typed, as the detectors read them.
+
+use std::sync::Arc;
+
+use crate::detect::Kind;
+use crate::rule::Resolved;
+use crate::setting::{Setting, Value};
+use crate::units::Direction;
+
+/// Fixed limits in the sensor's unit. A reading beyond a limit is abnormal, one on it is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Below is a warning.
+    pub min: Option<f64>,
+    /// Above is a warning.
+    pub max: Option<f64>,
+    /// Below is critical.
+    pub critical_min: Option<f64>,
+    /// Above is critical.
+    pub critical_max: Option<f64>,
+    /// How far inside a crossed limit counts as normal again.
+    pub margin: f64,
+}
+
+impl Limits {
+    /// Whether there is any.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        [self.min, self.max, self.critical_min, self.critical_max]
+            .iter()
+            .any(Option::is_some)
+    }
+}
+
+/// The settings of one sensor. Durations are in milliseconds, counts in readings, values in the sensor's unit.
+#[derive(Debug)]
+pub struct Profile {
+    /// Whether readings are scored at all.
+    pub enabled: bool,
+    /// Fixed limits.
+    pub limits: Limits,
+    /// Threshold of the rolling z-score, in standard deviations.
+    pub zscore: Option<f64>,
+    /// Largest change per second.
+    pub rate: Option<f64>,
+    /// Length of the rolling window.
+    pub window: usize,
+    /// Multiple of a threshold that is critical.
+    pub critical: f64,
+    /// The side that is watched.
+    pub direction: Direction,
+    /// Smallest deviation that may fire.
+    pub mindev: f64,
+    /// Readings before a statistical detector may fire, if not its own default.
+    pub warmup: Option<u32>,
+    /// Whether anomalous readings enter the baseline.
+    pub learn: bool,
+    /// Consecutive abnormal readings before an episode fires.
+    pub for_readings: u32,
+    /// Consecutive normal readings before it is resolved.
+    pub clear: u32,
+    /// Silence after an episode.
+    pub cooldown: u64,
+    /// Time between reminders; 0 for none.
+    pub repeat: u64,
+    /// Whether readings are written to the series.
+    pub archive: bool,
+    /// Retention of a new series; 0 for all.
+    pub retention: u64,
+    /// Chunk size of a new series, in bytes.
+    pub chunk_size: u64,
+    /// Readings kept in the model.
+    pub recent: usize,
+    /// The sensor's unit, as shown.
+    pub unit: String,
+    origins: Vec<Option<Arc<[u8]>>>,
+}
+
+impl Profile {
+    /// The typed form of what [`crate::Rules::resolve`] returns.
+    #[must_use]
+    pub fn from_resolved(resolved: &[Resolved]) -> Self {
+        let value = |setting: Setting| {
+            resolved
+                .iter()
+                .find(|(s, ..)| *s == setting)
+                .map_or_else(|| setting.default_value(), |(_, v, _)| v.clone())
+        };
+        let number = |setting| match value(setting) {
+            Value::Number(x) => Some(x),
+            _ => None,
+        };
+        let count = |setting| match value(setting) {
+            Value::Count(n) => n,
+            _ => 0,
+        };
+        let readings = |setting| u32::try_from(count(setting)).unwrap_or(u32::MAX);
+        let flag = |setting| value(setting) == Value::Flag(true);
+        Self {
+            enabled: flag(Setting::Enabled),
+            limits: Limits {
+                min: number(Setting::Min),
+                max: number(Setting::Max),
+                critical_min: number(Setting::CriticalMin),
+                critical_max: number(Setting::CriticalMax),
+                margin: number(Setting::ClearMargin).unwrap_or(0.0),
+            },
+            zscore: number(Setting::Zscore),
+            rate: number(Setting::Rate),
+            window: readings(Setting::Window) as usize,
+            critical: number(Setting::Critical).unwrap_or(1.5),
+            direction: match value(Setting::Direction) {
+                Value::Direction(direction) => direction,
+                _ => Direction::Both,
+            },
+            mindev: number(Setting::Mindev).unwrap_or(0.0),
+            warmup: (value(Setting::Warmup) != Value::Off).then(|| readings(Setting::Warmup)),
+            learn: flag(Setting::Learn),
+            for_readings: readings(Setting::For),
+            clear: readings(Setting::Clear),
+            cooldown: count(Setting::Cooldown),
+            repeat: count(Setting::Repeat),
+            archive: flag(Setting::Archive),
+            retention: count(Setting::Retention),
+            chunk_size: count(Setting::ChunkSize),
+            recent: readings(Setting::Recent) as usize,
+            unit: match value(Setting::Unit) {
+                Value::Text(unit) => unit,
+                _ => String::new(),
+            },
+            origins: Setting::ALL
+                .iter()
+                .map(|s| {
+                    resolved
+                        .iter()
+                        .find(|(r, ..)| r == s)
+                        .and_then(|(.., from)| from.clone())
+                })
+                .collect(),
+        }
+    }
+
+    /// The pattern of the rule that set a detector; `None` when it runs by default.
+    #[must_use]
+    pub fn rule_of(&self, kind: Kind) -> Option<&[u8]> {
+        kind.settings()
+            .iter()
+            .find_map(|setting| self.origins.get(*setting as usize)?.as_deref())
+    }
+}

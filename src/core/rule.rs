@@ -1,0 +1,376 @@
+//! Rules and their cascade: all rules that match a sensor's key apply, from the least to the most specific.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::glob::{self, Specificity};
+use crate::profile::Profile;
+use crate::setting::{Setting, Value};
+
+/// Longest pattern, in bytes.
+const LONGEST_PATTERN: usize = 1024;
+
+/// A setting and what it becomes; `None` is `inherit`.
+pub type Change = (Setting, Option<Value>);
+
+/// The settings that apply to sensors matching a pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pattern: Arc<[u8]>,
+    specificity: Specificity,
+    values: BTreeMap<Setting, Value>,
+}
+
+impl Rule {
+    /// A rule that sets nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`].
+    pub fn new(pattern: &[u8]) -> Result<Self, Error> {
+        if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {
+            return Err(Error::Pattern);
+        }
+        Ok(Self {
+            pattern: pattern.into(),
+            specificity: glob::specificity(pattern),
+            values: BTreeMap::new(),
+        })
+    }
+
+    /// The glob over sensor keys.
+    #[must_use]
+    pub fn pattern(&self) -> &[u8] {
+        &self.pattern
+    }
+
+    /// What it sets, in the order of the table.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = (Setting, &Value)> {
+        self.values.iter().map(|(setting, value)| (*setting, value))
+    }
+
+    /// This rule with the changes made.
+    ///
+    /// # Errors
+    /// [`Error::Limits`] when its limits would contradict each other.
+    pub fn with(mut self, changes: &[Change]) -> Result<Self, Error> {
+        for (setting, value) in changes {
+            match value {
+                Some(value) => self.values.insert(*setting, value.clone()),
+                None => self.values.remove(setting),
+            };
+        }
+        for (low, high) in [
+            (Setting::Min, Setting::Max),
+            (Setting::CriticalMin, Setting::Min),
+            (Setting::Max, Setting::CriticalMax),
+            (Setting::CriticalMin, Setting::CriticalMax),
+        ] {
+            if let (Some(Value::Number(a)), Some(Value::Number(b))) =
+                (self.values.get(&low), self.values.get(&high))
+                && a > b
+            {
+                return Err(Error::Limits {
+                    low: (low.spec().name, *a),
+                    high: (high.spec().name, *b),
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    fn rank(&self) -> (Specificity, &[u8]) {
+        (self.specificity, &self.pattern)
+    }
+}
+
+/// What a setting is for one sensor, and the pattern it came from (`None`: the default).
+pub type Resolved = (Setting, Value, Option<Arc<[u8]>>);
+
+/// All rules of a server.
+#[derive(Debug)]
+pub struct Rules {
+    /// Least specific first.
+    rules: Vec<Rule>,
+    /// Changes with every change of a rule, and is never 0, so that a model can tell whether its profile is current.
+    epoch: u32,
+    /// Sensors that match the same rules share one profile.
+    profiles: HashMap<Vec<u32>, Arc<Profile>>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            epoch: 1,
+            profiles: HashMap::new(),
+        }
+    }
+}
+
+impl Rules {
+    /// Changes with every change of a rule; never 0.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// All rules, least specific first.
+    #[must_use]
+    pub fn list(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule of exactly that pattern.
+    #[must_use]
+    pub fn get(&self, pattern: &[u8]) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.pattern() == pattern)
+    }
+
+    /// Creates or changes the rule of a pattern; settings not named keep their value. A rule left without any setting
+    /// is gone.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`], [`Error::Limits`]; then nothing has changed.
+    pub fn set(&mut self, pattern: &[u8], changes: &[Change]) -> Result<(), Error> {
+        let rule = self
+            .get(pattern)
+            .cloned()
+            .map_or_else(|| Rule::new(pattern), Ok)?
+            .with(changes)?;
+        self.put(rule);
+        self.changed();
+        Ok(())
+    }
+
+    /// Removes the rule of exactly that pattern; whether there was one.
+    pub fn delete(&mut self, pattern: &[u8]) -> bool {
+        let before = self.rules.len();
+        self.rules.retain(|rule| rule.pattern() != pattern);
+        let deleted = self.rules.len() < before;
+        if deleted {
+            self.changed();
+        }
+        deleted
+    }
+
+    /// Puts each of these rules in the place of the one with its pattern; with `replace`, all others go.
+    pub fn import(&mut self, rules: Vec<Rule>, replace: bool) {
+        if replace {
+            self.rules.clear();
+        }
+        rules.into_iter().for_each(|rule| self.put(rule));
+        self.changed();
+    }
+
+    /// Forgets all rules.
+    pub fn clear(&mut self) {
+        self.rules.clear();
+        self.changed();
+    }
+
+    /// What every setting is for that sensor and where it came from, in the order of the table.
+    #[must_use]
+    pub fn resolve(&self, key: &[u8]) -> Vec<Resolved> {
+        cascade(self.matching(key).map(|(_, rule)| rule))
+    }
+
+    /// The resolved settings of that sensor, shared with every sensor that matches the same rules.
+    pub fn profile(&mut self, key: &[u8]) -> Arc<Profile> {
+        let matching: Vec<u32> = self.matching(key).map(|(index, _)| index).collect();
+        if let Some(profile) = self.profiles.get(&matching) {
+            return Arc::clone(profile);
+        }
+        let profile = Arc::new(Profile::from_resolved(&self.resolve(key)));
+        self.profiles.insert(matching, Arc::clone(&profile));
+        profile
+    }
+
+    fn matching<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (u32, &'a Rule)> {
+        (0..)
+            .zip(&self.rules)
+            .filter(|(_, rule)| glob::matches(rule.pattern(), key))
+    }
+
+    fn put(&mut self, rule: Rule) {
+        self.rules.retain(|other| other.pattern != rule.pattern);
+        if !rule.values.is_empty() {
+            let at = self
+                .rules
+                .partition_point(|other| other.rank() < rule.rank());
+            self.rules.insert(at, rule);
+        }
+    }
+
+    fn changed(&mut self) {
+        self.profiles.clear();
+        self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+    }
+}
+
+/// The last rule that sets something wins. Where no limit and no other statistical detector is set, and `auto` is not
+/// spoken of, a sensor is watched all the same: by `zscore` 3 until `auto` is built.
+fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
+    let mut resolved: Vec<Resolved> = Setting::ALL
+        .iter()
+        .map(|s| (*s, s.default_value(), None))
+        .collect();
+    for rule in rules {
+        for slot in &mut resolved {
+            if let Some(value) = rule.values.get(&slot.0) {
+                (slot.1, slot.2) = (value.clone(), Some(Arc::clone(&rule.pattern)));
+            }
+        }
+    }
+    let spoken = resolved.iter().any(|(setting, value, from)| match setting {
+        Setting::Auto => from.is_some(),
+        Setting::Min | Setting::Max | Setting::CriticalMin | Setting::CriticalMax => {
+            *value != Value::Off
+        }
+        Setting::Zscore | Setting::Mad | Setting::Ewma | Setting::Rate | Setting::Cusum => {
+            *value != Value::Off
+        }
+        _ => false,
+    });
+    if !spoken
+        && let Some(slot) = resolved
+            .iter_mut()
+            .find(|(setting, ..)| *setting == Setting::Zscore)
+    {
+        (slot.1, slot.2) = (Value::Number(3.0), None);
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(all: &[(&str, &[(Setting, &str)])]) -> Rules {
+        let mut rules = Rules::default();
+        for (pattern, settings) in all {
+            let changes: Vec<Change> = settings
+                .iter()
+                .map(|(s, text)| (*s, s.parse(text.as_bytes()).unwrap()))
+                .collect();
+            rules.set(pattern.as_bytes(), &changes).unwrap();
+        }
+        rules
+    }
+
+    fn resolved(rules: &Rules, key: &str, setting: Setting) -> (String, String) {
+        let (_, value, from) = rules
+            .resolve(key.as_bytes())
+            .into_iter()
+            .find(|(s, ..)| *s == setting)
+            .unwrap();
+        let from = from.map_or("default".into(), |p| String::from_utf8(p.to_vec()).unwrap());
+        (value.text(setting.spec().domain), from)
+    }
+
+    #[test]
+    fn the_most_specific_rule_wins_setting_by_setting() {
+        let rules = rules(&[
+            ("sensor:7:temperature", &[(Setting::Max, "40")]),
+            ("*", &[(Setting::Max, "20"), (Setting::Clear, "5")]),
+            (
+                "sensor:*:temperature",
+                &[(Setting::Max, "30"), (Setting::Unit, "°C")],
+            ),
+        ]);
+        let order: Vec<_> = rules.list().iter().map(|r| r.pattern().len()).collect();
+        assert_eq!(order, [1, 20, 20]);
+        let key = "sensor:7:temperature";
+        assert_eq!(
+            resolved(&rules, key, Setting::Max),
+            ("40".into(), key.into())
+        );
+        assert_eq!(
+            resolved(&rules, key, Setting::Unit),
+            ("°C".into(), "sensor:*:temperature".into())
+        );
+        assert_eq!(
+            resolved(&rules, key, Setting::Clear),
+            ("5".into(), "*".into())
+        );
+        assert_eq!(
+            resolved(&rules, key, Setting::For),
+            ("1".into(), "default".into())
+        );
+        assert_eq!(
+            resolved(&rules, "other", Setting::Max),
+            ("20".into(), "*".into())
+        );
+    }
+
+    #[test]
+    fn a_sensor_without_any_detector_is_watched_by_zscore_3() {
+        let mut rules = rules(&[
+            ("limits:*", &[(Setting::Max, "1")]),
+            ("quiet:*", &[(Setting::Auto, "off")]),
+        ]);
+        assert_eq!(
+            resolved(&rules, "x", Setting::Zscore),
+            ("3".into(), "default".into())
+        );
+        assert_eq!(
+            resolved(&rules, "limits:1", Setting::Zscore),
+            ("off".into(), "default".into())
+        );
+        assert_eq!(
+            resolved(&rules, "quiet:1", Setting::Zscore),
+            ("off".into(), "default".into())
+        );
+        rules
+            .set(b"*", &[(Setting::Unit, Some(Value::Text("V".into())))])
+            .unwrap();
+        assert_eq!(
+            resolved(&rules, "x", Setting::Zscore),
+            ("3".into(), "default".into())
+        );
+    }
+
+    #[test]
+    fn contradicting_limits_are_refused_and_change_nothing() {
+        let mut rules = rules(&[("*", &[(Setting::Min, "10"), (Setting::Max, "20")])]);
+        let (before, epoch) = (rules.list().to_vec(), rules.epoch());
+        for (setting, x) in [
+            (Setting::Max, 5.0),
+            (Setting::CriticalMin, 15.0),
+            (Setting::CriticalMax, 15.0),
+        ] {
+            let refused = rules.set(
+                b"*",
+                &[
+                    (Setting::For, Some(Value::Count(9))),
+                    (setting, Some(Value::Number(x))),
+                ],
+            );
+            assert!(matches!(refused, Err(Error::Limits { .. })), "{setting:?}");
+        }
+        assert_eq!((rules.list(), rules.epoch()), (&before[..], epoch));
+    }
+
+    #[test]
+    fn a_rule_with_nothing_left_is_gone() {
+        let mut rules = rules(&[("*", &[(Setting::Max, "20")])]);
+        rules.set(b"*", &[(Setting::Max, None)]).unwrap();
+        assert!(rules.list().is_empty());
+        assert_eq!(rules.set(b"", &[]), Err(Error::Pattern));
+    }
+
+    #[test]
+    fn sensors_that_match_the_same_rules_share_a_profile_until_a_rule_changes() {
+        let mut rules = rules(&[("a:*", &[(Setting::Max, "20")])]);
+        let (one, two, other) = (
+            rules.profile(b"a:1"),
+            rules.profile(b"a:2"),
+            rules.profile(b"b"),
+        );
+        assert!(Arc::ptr_eq(&one, &two) && !Arc::ptr_eq(&one, &other));
+        rules
+            .set(b"a:*", &[(Setting::Max, Some(Value::Number(30.0)))])
+            .unwrap();
+        assert_eq!(rules.profile(b"a:1").limits.max, Some(30.0));
+    }
+}

@@ -1,0 +1,143 @@
+//! Bytes and numbers as people read them.
+
+/// At most this many bytes of an argument are echoed in an error.
+const SHOWN: usize = 64;
+
+/// Bytes as they may be shown in an error, a log line or a sentence: printable text unchanged, everything else escaped,
+/// so that nothing a producer sends can break a line or drive a terminal.
+#[must_use]
+pub fn shown(bytes: &[u8]) -> String {
+    let head = bytes.get(..SHOWN).unwrap_or(bytes);
+    let mut out = escaped(head);
+    if bytes.len() > SHOWN {
+        out.push('…');
+    }
+    out
+}
+
+/// All of the bytes, control characters and what is not UTF-8 escaped as `\xHH`.
+#[must_use]
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                let mut utf8 = [0; 4];
+                c.encode_utf8(&mut utf8)
+                    .bytes()
+                    .for_each(|b| push_hex(&mut out, b));
+            } else {
+                out.push(c);
+            }
+        }
+        chunk.invalid().iter().for_each(|b| push_hex(&mut out, *b));
+    }
+    out
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    out.push_str(&format!("\\x{byte:02x}"));
+}
+
+/// The shortest decimal that reads back as the same number: `22.5`, `1e300`.
+#[must_use]
+pub fn number(x: f64) -> String {
+    let text = format!("{x:?}");
+    text.strip_suffix(".0")
+        .map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// At most `digits` significant digits, for computed figures in sentences: `60.14`, `0.0012`.
+#[must_use]
+pub fn rounded(x: f64, digits: usize) -> String {
+    let text = format!("{x:.*e}", digits.saturating_sub(1));
+    text.parse::<f64>().map_or(text, number)
+}
+
+/// A computed figure with the decimals that matter beside a difference of `step`: two digits of it.
+#[must_use]
+pub fn resolved(x: f64, step: f64) -> String {
+    if step > 0.0 && step.is_finite() {
+        let decimals = (1.0 - step.log10().floor()).clamp(0.0, 15.0) as usize;
+        let text = format!("{x:.decimals$}");
+        text.parse::<f64>().map_or(text, number)
+    } else {
+        number(x)
+    }
+}
+
+/// Milliseconds as people say them: `45 s`, `12 min`, `3 h`, `2.5 days`.
+#[must_use]
+pub fn duration(millis: i64) -> String {
+    let ms = millis as f64;
+    let (count, unit) = match millis.unsigned_abs() {
+        0..=999 => (ms, "ms"),
+        1_000..=119_999 => (ms / 1e3, "s"),
+        120_000..=7_199_999 => (ms / 6e4, "min"),
+        7_200_000..=172_799_999 => (ms / 3.6e6, "h"),
+        _ => (ms / 8.64e7, "days"),
+    };
+    format!(
+        "{} {unit}",
+        rounded(count, 2.max(count.abs().log10().max(0.0) as usize + 1))
+    )
+}
+
+/// `1 reading`, `2 readings`.
+#[must_use]
+pub fn count(n: u64, noun: &str) -> String {
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_text_cannot_break_a_line_or_drive_a_terminal() {
+        assert_eq!(shown("22 °C".as_bytes()), "22 °C");
+        assert_eq!(
+            shown(b"a\r\nb\x1b[31m\xff\0"),
+            "a\\x0d\\x0ab\\x1b[31m\\xff\\x00"
+        );
+        assert_eq!(shown("\u{9b}".as_bytes()), "\\xc2\\x9b");
+        assert_eq!(shown(&[b'x'; 100]).chars().count(), SHOWN + 1);
+    }
+
+    #[test]
+    fn numbers_are_short_and_read_back() {
+        for (x, text) in [
+            (22.0, "22"),
+            (22.5, "22.5"),
+            (1e300, "1e300"),
+            (-1e-7, "-1e-7"),
+            (0.1, "0.1"),
+        ] {
+            assert_eq!(number(x), text);
+            assert_eq!(text.parse(), Ok(x));
+        }
+        assert_eq!(rounded(60.123_456, 4), "60.12");
+        assert_eq!(rounded(99.999_9, 4), "100");
+        assert_eq!(rounded(0.0, 4), "0");
+        assert_eq!(
+            (resolved(60.123_4, 2.3), resolved(1_000_000.512_3, 0.04)),
+            ("60.1".into(), "1000000.512".into())
+        );
+        assert_eq!(
+            (resolved(612.3, 800.0), resolved(20.0, 0.0)),
+            ("612".into(), "20".into())
+        );
+    }
+
+    #[test]
+    fn durations_are_said_in_the_unit_people_use() {
+        let said: Vec<_> = [250, 45_000, 720_000, 10_800_000, 216_000_000]
+            .map(duration)
+            .into();
+        assert_eq!(said, ["250 ms", "45 s", "12 min", "3 h", "2.5 days"]);
+    }
+}
