@@ -2,7 +2,7 @@
 //!
 //! The server's parent is a shell, which holds the reading end of a pipe; the test process holds the writing end and never
 //! writes. However the test process ends (even by SIGKILL), the kernel closes its end, the shell's `read` returns and it
-//! kills the server. Asking the kernel for a signal at the parent's death instead would need `unsafe` code here, and
+//! kills the server. Asking the kernel for a signal at the parent's death instead would take a raw system call, and
 //! would come at the death of the *thread* that started the server.
 
 use std::fs::OpenOptions;
