@@ -1,2 +1,108 @@
-//! The `anomaly` binary.
-fn main() {}
+//! `anomaly`: generates load, replays recordings, consumes alerts and shows the whole thing off.
+//!
+//! One file per subcommand; what two of them share stands beside them (`sender`, `tally`, `alert`, `server`).
+
+mod alert;
+mod alerts;
+mod demo;
+mod dice;
+mod inject;
+mod load;
+mod moment;
+mod replay;
+mod sender;
+mod server;
+mod signal;
+mod stop;
+mod tally;
+mod terminal;
+
+use std::io;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::{Parser, Subcommand};
+
+use crate::server::Server;
+use crate::stop::Stop;
+
+/// Anomaly detection inside Redis: load, recordings, alerts and a demonstration.
+#[derive(Parser)]
+#[command(version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+struct Cli {
+    /// The server, as redis://[user:password@]host[:port][/db] or unix:///path/to/socket
+    #[arg(
+        long,
+        global = true,
+        env = "REDIS_URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379"
+    )]
+    url: String,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Load(Box<load::Args>),
+    Replay(replay::Args),
+    Alerts(alerts::Args),
+    Demo(demo::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  anomaly demo --server redis-server --module libredis_anomaly.so --seconds 30
+      a private server, ten simulated racks, alerts as they fire, and an honest summary
+  anomaly replay --speed max machine_temperature.csv
+      a recording becomes the sensor `machine_temperature`
+  anomaly alerts
+      follow the alerts; stop with Ctrl-C, start again: nothing is missed
+  anomaly load --sensors 100 --rate max --count 10000 --via madd
+      how fast is this server?";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The kernel hands signals to the main thread. All work is done in another one, because a read with a timeout that is
+    // interrupted by Ctrl-C fails, and the reply on its way would be lost.
+    match thread::spawn(move || run(cli)).join() {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        // The reader of our output went away (`anomaly alerts | head`): nobody is left to complain to.
+        Ok(Err(error)) if stdout_closed(&error) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            terminal::note(format_args!("anomaly: {error:#}"));
+            ExitCode::FAILURE
+        }
+        Err(_) => ExitCode::from(101), // it panicked, and said so
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let stop = Stop::on_signals()?;
+    match cli.command {
+        Command::Load(args) => load::run(&Server::new(&cli.url)?, &args, &stop),
+        Command::Replay(args) => replay::run(&Server::new(&cli.url)?, &args, &stop),
+        Command::Alerts(args) => alerts::run(&Server::new(&cli.url)?, &args, &stop),
+        Command::Demo(args) => demo::run(&args, &stop),
+    }
+}
+
+/// A broken pipe of our own output; one of the connection is wrapped in a `RedisError` and stays an error.
+fn stdout_closed(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

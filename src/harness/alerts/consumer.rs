@@ -1,0 +1,420 @@
+//! The consumer group: own leftovers first, then leftovers of the dead, then what is new.
+
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, Connection, RedisError, Value};
+
+use super::seen::{Seen, id_in};
+use super::sink::Sink;
+use super::{Args, Begin, name};
+use crate::alert::{Alert, bytes};
+use crate::stop::Stop;
+use crate::terminal::note;
+
+/// How long the server holds a read back when nothing is new; so much later a signal is noticed at worst.
+const BLOCK: Duration = Duration::from_millis(500);
+/// Read at a time. What is read and not yet shown when we die is shown first next time.
+const READ: u64 = 100;
+
+/// Why following broke off.
+pub(crate) enum Trouble {
+    /// The connection, or something that the server said.
+    Server(RedisError),
+    /// The alert could not be written, and so was not acknowledged.
+    Output(anyhow::Error),
+}
+
+impl From<RedisError> for Trouble {
+    fn from(error: RedisError) -> Self {
+        Self::Server(error)
+    }
+}
+
+/// A stream and how far it was delivered to us.
+struct Source {
+    stream: String,
+    /// Its group was there, or was made: from now on a missing one means that somebody deleted it.
+    joined: bool,
+    /// The newest entry seen: where the group goes on if it has to be made again.
+    last: Option<(u64, u64)>,
+    claim_cursor: String,
+}
+
+/// Which entries a read asks for.
+#[derive(Clone, Copy)]
+enum Read {
+    /// Delivered to this consumer before and not acknowledged.
+    Own,
+    New {
+        block: bool,
+    },
+}
+
+/// One member of the group. On a cluster there will be a source for each alerts stream.
+pub(crate) struct Consumer<'a> {
+    args: &'a Args,
+    sources: Vec<Source>,
+    sink: Sink,
+    seen: Seen,
+    name: String,
+    shown: u64,
+    repeats: u64,
+    trimmed: u64,
+}
+
+impl<'a> Consumer<'a> {
+    pub(crate) fn new(args: &'a Args, sink: Sink) -> anyhow::Result<Self> {
+        let mut seen = Seen::default();
+        for line in sink.tail()? {
+            id_in(&line).map(|id| seen.insert(id));
+        }
+        let source = |stream: &String| Source {
+            stream: stream.clone(),
+            joined: false,
+            last: None,
+            claim_cursor: String::from("0-0"),
+        };
+        let sources = args.streams.iter().map(source).collect();
+        Ok(Self {
+            args,
+            sources,
+            sink,
+            seen,
+            name: String::new(),
+            shown: 0,
+            repeats: 0,
+            trimmed: 0,
+        })
+    }
+
+    /// Whether there is anything to read, with or without the module.
+    pub(crate) fn a_stream_exists(&self, connection: &mut Connection) -> bool {
+        let keys: Vec<&str> = self
+            .sources
+            .iter()
+            .map(|source| source.stream.as_str())
+            .collect();
+        redis::cmd("EXISTS")
+            .arg(keys)
+            .query(connection)
+            .unwrap_or(true)
+    }
+
+    /// Shows alerts until told to stop; `connected` is called once the server answers as it should.
+    pub(crate) fn follow(
+        &mut self,
+        mut connection: Connection,
+        stop: &Stop,
+        connected: impl FnOnce(),
+    ) -> Result<(), Trouble> {
+        self.take_name(&mut connection)?;
+        for index in 0..self.sources.len() {
+            self.ensure_group(&mut connection, index)?;
+        }
+        connected();
+        // What is shown is acknowledged, so the first of the leftovers is always the next.
+        while !stop.requested() && !self.enough() && self.read(&mut connection, Read::Own)? {}
+        let mut claim_at = Instant::now();
+        while !stop.requested() && !self.enough() {
+            let mut waiting = false;
+            if Instant::now() >= claim_at {
+                waiting = self.leftovers_of_the_dead(&mut connection)?;
+                if !waiting {
+                    claim_at = Instant::now() + self.claim_interval();
+                }
+            }
+            if !self.enough() {
+                let block = !self.args.once && !waiting;
+                waiting |= self.read(&mut connection, Read::New { block })?;
+            }
+            if self.args.once && !waiting {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// After an outage the name stays: what was under way is listed under it.
+    fn take_name(&mut self, connection: &mut Connection) -> Result<(), RedisError> {
+        match &self.args.consumer {
+            Some(name) => self.name.clone_from(name),
+            None if self.name.is_empty() => self.name = name::claim(connection, &self.args.group)?,
+            None => name::keep(connection, &self.args.group, &self.name)?,
+        }
+        Ok(())
+    }
+
+    fn claim_interval(&self) -> Duration {
+        Duration::from_millis((self.args.claim_after / 4).clamp(100, 10_000))
+    }
+
+    fn enough(&self) -> bool {
+        self.args.count.is_some_and(|count| self.shown >= count)
+    }
+
+    /// Never more than `--count` leaves to be shown: the others stay for somebody else.
+    fn at_most(&self) -> u64 {
+        self.args
+            .count
+            .map_or(READ, |count| READ.min(count.saturating_sub(self.shown)))
+            .max(1)
+    }
+
+    /// One XREADGROUP over all streams; true if there was anything.
+    fn read(&mut self, connection: &mut Connection, read: Read) -> Result<bool, Trouble> {
+        let mut command = redis::cmd("XREADGROUP");
+        command
+            .arg("GROUP")
+            .arg(&self.args.group)
+            .arg(&self.name)
+            .arg("COUNT")
+            .arg(self.at_most());
+        if let Read::New { block: true } = read {
+            command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        }
+        command.arg("STREAMS");
+        for source in &self.sources {
+            command.arg(&source.stream);
+        }
+        for _ in &self.sources {
+            command.arg(match read {
+                Read::Own => "0",
+                Read::New { .. } => ">",
+            });
+        }
+        let Some(reply) = self.ask(connection, &command)? else {
+            return Ok(false);
+        };
+        let mut any = false;
+        for (index, entries) in streams_of(&reply, &self.sources) {
+            any |= self.deliver(connection, index, entries)?;
+        }
+        Ok(any)
+    }
+
+    /// XAUTOCLAIM, one step per stream and turn; true if there was anything or more is to be looked through.
+    fn leftovers_of_the_dead(&mut self, connection: &mut Connection) -> Result<bool, Trouble> {
+        let mut any = false;
+        for index in 0..self.sources.len() {
+            let Some(source) = self.sources.get(index) else {
+                continue;
+            };
+            let mut command = redis::cmd("XAUTOCLAIM");
+            command
+                .arg(&source.stream)
+                .arg(&self.args.group)
+                .arg(&self.name)
+                .arg(self.args.claim_after);
+            command
+                .arg(&source.claim_cursor)
+                .arg("COUNT")
+                .arg(self.at_most());
+            let Some(Value::Array(parts)) = self.ask(connection, &command)? else {
+                continue;
+            };
+            let [cursor, Value::Array(entries), rest @ ..] = parts.as_slice() else {
+                continue;
+            };
+            if let Some(source) = self.sources.get_mut(index) {
+                source.claim_cursor =
+                    String::from_utf8_lossy(bytes(cursor).unwrap_or(b"0-0")).into_owned();
+                any |= source.claim_cursor != "0-0";
+            }
+            // Entries that were trimmed while they waited are named here, and removed from the pending list.
+            if let [Value::Array(gone), ..] = rest {
+                self.trimmed += gone.len() as u64;
+                any |= !gone.is_empty();
+            }
+            any |= self.deliver(connection, index, entries)?;
+        }
+        Ok(any)
+    }
+
+    /// Writes, then acknowledges, `--batch` at a time; true if there was anything.
+    fn deliver(
+        &mut self,
+        connection: &mut Connection,
+        index: usize,
+        entries: &[Value],
+    ) -> Result<bool, Trouble> {
+        let Some(stream) = self.sources.get(index).map(|source| source.stream.clone()) else {
+            return Ok(false);
+        };
+        for batch in entries.chunks(self.args.batch as usize) {
+            let mut acknowledge = redis::cmd("XACK");
+            acknowledge.arg(&stream).arg(&self.args.group);
+            for id in batch.iter().filter_map(id_of) {
+                acknowledge.arg(id);
+            }
+            for entry in batch {
+                self.show(&stream, entry)?;
+            }
+            if let Some(source) = self.sources.get_mut(index) {
+                source.last = source.last.max(
+                    batch
+                        .iter()
+                        .filter_map(id_of)
+                        .filter_map(|id| parse_id(&id))
+                        .max(),
+                );
+            }
+            self.ask(connection, &acknowledge)?;
+        }
+        Ok(!entries.is_empty())
+    }
+
+    fn show(&mut self, stream: &str, entry: &Value) -> Result<(), Trouble> {
+        match Alert::from_entry(entry) {
+            Some(Ok(alert)) => {
+                if self.seen.insert(alert.id()) {
+                    self.sink.write(stream, &alert).map_err(Trouble::Output)?;
+                    self.shown += 1;
+                } else {
+                    self.repeats += 1;
+                }
+            }
+            _ => self.trimmed += 1,
+        }
+        Ok(())
+    }
+
+    /// A query whose group may be gone: then the group is made again, and there is no reply.
+    fn ask(
+        &mut self,
+        connection: &mut Connection,
+        command: &Cmd,
+    ) -> Result<Option<Value>, Trouble> {
+        match command.query(connection) {
+            Ok(reply) => Ok(Some(reply)),
+            // UNBLOCKED: the stream was deleted while we waited on it.
+            Err(error) if matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) => {
+                for index in 0..self.sources.len() {
+                    self.ensure_group(connection, index)?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the group where it is missing: at first where `--from` says, later where we were.
+    fn ensure_group(&mut self, connection: &mut Connection, index: usize) -> Result<(), Trouble> {
+        let Some(source) = self.sources.get_mut(index) else {
+            return Ok(());
+        };
+        let newest = newest(connection, &source.stream)?;
+        if newest < source.last {
+            // The stream is a new one (deleted, FLUSHALL, a server that lost its data): all of it is news.
+            self.seen.forget();
+            source.last = None;
+        }
+        let from = match source.last {
+            // Not `$`: what is added between our look at the stream and this command would be lost.
+            None if !source.joined && self.args.from == Begin::New => newest.unwrap_or_default(),
+            None => (0, 0),
+            Some(last) => last,
+        };
+        let mut command = redis::cmd("XGROUP");
+        command
+            .arg("CREATE")
+            .arg(&source.stream)
+            .arg(&self.args.group)
+            .arg(format!("{}-{}", from.0, from.1));
+        match command.arg("MKSTREAM").exec(connection) {
+            Ok(()) => source.last = Some(from),
+            Err(error) if error.code() == Some("BUSYGROUP") => {}
+            Err(error) => return Err(error.into()),
+        }
+        source.joined = true;
+        Ok(())
+    }
+
+    /// What a person should know of the run, on stderr.
+    pub(crate) fn say_goodbye(&self) {
+        if self.repeats > 0 {
+            note(format_args!(
+                "anomaly: {} alerts were delivered again and not shown again",
+                self.repeats
+            ));
+        }
+        if self.trimmed > 0 {
+            note(format_args!(
+                "anomaly: {} alerts were trimmed from the stream before they could be shown (anomaly.alerts-maxlen)",
+                self.trimmed
+            ));
+        }
+    }
+}
+
+/// The id that the stream gave out last; `None` if there is no stream.
+fn newest(connection: &mut Connection, stream: &str) -> Result<Option<(u64, u64)>, RedisError> {
+    let info: Result<Value, RedisError> = redis::cmd("XINFO")
+        .arg("STREAM")
+        .arg(stream)
+        .query(connection);
+    let flat = match info {
+        Ok(Value::Array(flat)) => flat,
+        Ok(Value::Map(pairs)) => pairs
+            .into_iter()
+            .flat_map(|(name, value)| [name, value])
+            .collect(),
+        Ok(_) => return Ok(None),
+        Err(error)
+            if error
+                .detail()
+                .is_some_and(|detail| detail.contains("no such key")) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let id = flat.chunks(2).find_map(|pair| match pair {
+        [name, value] if bytes(name) == Some(b"last-generated-id") => bytes(value),
+        _ => None,
+    });
+    Ok(id.and_then(|id| parse_id(&String::from_utf8_lossy(id))))
+}
+
+fn parse_id(id: &str) -> Option<(u64, u64)> {
+    let (ms, seq) = id.split_once('-')?;
+    Some((ms.parse().ok()?, seq.parse().ok()?))
+}
+
+fn id_of(entry: &Value) -> Option<String> {
+    let Value::Array(parts) = entry else {
+        return None;
+    };
+    Some(String::from_utf8_lossy(bytes(parts.first()?)?).into_owned())
+}
+
+/// The reply of XREADGROUP as (index of the source, entries).
+fn streams_of<'r>(reply: &'r Value, sources: &[Source]) -> Vec<(usize, &'r [Value])> {
+    let pairs: Vec<(&Value, &Value)> = match reply {
+        Value::Array(streams) => streams.iter().filter_map(pair).collect(),
+        Value::Map(streams) => streams
+            .iter()
+            .map(|(stream, entries)| (stream, entries))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let known = |(stream, entries): (&Value, &'r Value)| {
+        let index = sources
+            .iter()
+            .position(|source| Some(source.stream.as_bytes()) == bytes(stream))?;
+        match entries {
+            Value::Array(entries) => Some((index, entries.as_slice())),
+            _ => None,
+        }
+    };
+    pairs.into_iter().filter_map(known).collect()
+}
+
+fn pair(value: &Value) -> Option<(&Value, &Value)> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    match parts.as_slice() {
+        [first, second] => Some((first, second)),
+        _ => None,
+    }
+}
