@@ -74,8 +74,8 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
         score: from.f64()?,
         ..Model::default()
     };
-    let scores = from.u8()?;
-    model.scores = (0..scores).map(|_| from.f32()).collect::<Result<_, _>>()?;
+    let scores = from.u8()? as usize;
+    model.scores = from.many(scores, Reader::f32)?.into();
     model.streak = LateStreak {
         length: from.u8()?,
         newest: from.u64()?.cast_signed(),
@@ -86,16 +86,13 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
         let capacity = from.length(LONGEST)?;
         let seen = from.u64()?;
         let held = from.length(capacity)?;
-        let readings = (0..held)
-            .map(|_| from.reading())
-            .collect::<Result<_, _>>()?;
         Ok(Box::new(Recent {
             capacity,
             seen,
-            readings,
+            readings: from.many(held, Reader::reading)?.into(),
         }))
     })?;
-    let sane = scores as usize <= Kind::ALL.len()
+    let sane = scores <= Kind::ALL.len()
         && model.squares >= 0.0
         && (0.0..=1.0).contains(&model.score)
         && model.scores.iter().all(|score| (0.0..=1.0).contains(score))
@@ -141,7 +138,7 @@ fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
             if capacity < 2 || next >= capacity || !full && next != held || (seen as usize) < held {
                 return damaged("its window contradicts itself");
             }
-            let distances = (0..held).map(|_| from.f32()).collect::<Result<_, _>>()?;
+            let distances = from.many(held, Reader::f32)?;
             Ok(Box::new(Window {
                 capacity,
                 next,
@@ -209,7 +206,7 @@ fn load_alarm(from: &mut Reader<'_>) -> Result<Alarm, Error> {
                 start,
                 ordinal,
                 phase: match phase {
-                    0 => Phase::Firing,
+                    0 if until == Timestamp::ZERO => Phase::Firing,
                     1 => Phase::Silent(until),
                     2 => Phase::Cooling(until),
                     _ => return damaged("its episode is in no known phase"),
@@ -229,6 +226,9 @@ fn load_alarm(from: &mut Reader<'_>) -> Result<Alarm, Error> {
                 })?,
                 crossed: {
                     let bits = from.u8()?;
+                    if bits > 3 {
+                        return damaged("it holds an unknown choice");
+                    }
                     Crossed {
                         high: bits & 1 != 0,
                         low: bits & 2 != 0,
@@ -336,6 +336,18 @@ impl<'a> Reader<'a> {
         } else {
             damaged("it holds a length that no rule allows")
         }
+    }
+    /// `n` of a kind, in exactly the memory they need: a loaded model is no larger than the one that was saved.
+    fn many<T>(
+        &mut self,
+        n: usize,
+        read: impl Fn(&mut Self) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut all = Vec::with_capacity(n);
+        for _ in 0..n {
+            all.push(read(self)?);
+        }
+        Ok(all)
     }
     fn choice<T: Copy>(&mut self, all: &[T]) -> Result<T, Error> {
         let index = self.u8()? as usize;

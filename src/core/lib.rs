@@ -31,6 +31,9 @@ pub mod text;
 pub mod units;
 pub mod window;
 
+#[cfg(test)]
+mod testing;
+
 pub use error::Error;
 pub use model::Model;
 pub use profile::Profile;

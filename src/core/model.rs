@@ -248,7 +248,7 @@ impl Model {
         };
         if let Some(newest) = newest {
             if reading.at < newest.at && !self.streak.late(reading.at) {
-                self.late += 1;
+                self.late = self.late.saturating_add(1);
                 return Outcome {
                     verdict: Verdict::Late,
                     ..outcome
@@ -256,7 +256,7 @@ impl Model {
             }
             if reading == newest {
                 self.streak.end();
-                self.duplicates += 1;
+                self.duplicates = self.duplicates.saturating_add(1);
                 return Outcome {
                     verdict: Verdict::Duplicate,
                     archive: false,
@@ -323,7 +323,7 @@ impl Model {
     }
 
     fn count(&mut self, reading: Reading, outcome: &Outcome) {
-        self.readings += 1;
+        self.readings = self.readings.saturating_add(1);
         self.first.get_or_insert(reading.at);
         (self.verdict, self.score) = (outcome.verdict, outcome.score());
         let distance = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);

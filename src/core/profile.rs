@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::detect::Kind;
 use crate::rule::Resolved;
 use crate::setting::{Setting, Value};
-use crate::units::Direction;
+use crate::units::{Direction, Side};
 
 /// Fixed limits in the sensor's unit. A reading beyond a limit is abnormal, one on it is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,12 +23,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether there is any.
+    /// Whether there is any on the sides that are watched.
     #[must_use]
-    pub fn any(&self) -> bool {
-        [self.min, self.max, self.critical_min, self.critical_max]
-            .iter()
-            .any(Option::is_some)
+    pub fn any(&self, watched: Direction) -> bool {
+        let low = self.min.or(self.critical_min).is_some();
+        let high = self.max.or(self.critical_max).is_some();
+        low && watched.watches(Side::Low) || high && watched.watches(Side::High)
     }
 }
 
@@ -133,7 +133,7 @@ impl Profile {
                 .map(|s| {
                     resolved
                         .iter()
-                        .find(|(r, ..)| r == s)
+                        .find(|(r, value, _)| r == s && *value != Value::Off)
                         .and_then(|(.., from)| from.clone())
                 })
                 .collect(),

@@ -29,7 +29,7 @@ pub fn of_outcome(reading: Reading, outcome: &Outcome, profile: &Profile) -> Str
             )
         }
         (Some((Event::Repeat, episode)), Some(finding)) => {
-            let since = duration(reading.at.since(episode.start));
+            let since = duration(reading.at.since(episode.start).max(0));
             format!(
                 "{}; still abnormal after {since}",
                 of_finding(reading.value, finding, profile)
@@ -123,7 +123,8 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
             };
             let speed = rounded(per_second.abs(), 3);
             let limit = number(finding.threshold);
-            let than = if finding.severity.is_some() {
+            // Not the severity: what `direction` or `mindev` lets pass is no less fast.
+            let than = if per_second.abs() > finding.threshold {
                 "more than"
             } else {
                 "within"

@@ -76,7 +76,7 @@ impl Recent {
 
     /// Takes in a reading.
     pub fn push(&mut self, reading: Reading) {
-        self.seen += 1;
+        self.seen = self.seen.saturating_add(1);
         if self.readings.len() >= self.capacity {
             self.readings.pop_front();
         }
@@ -94,6 +94,7 @@ impl Recent {
         while self.readings.len() > capacity {
             self.readings.pop_front();
         }
+        self.readings.shrink_to(capacity);
     }
 
     /// Figures over all readings kept.

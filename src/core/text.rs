@@ -50,19 +50,26 @@ pub fn number(x: f64) -> String {
 /// At most `digits` significant digits, for computed figures in sentences: `60.14`, `0.0012`.
 #[must_use]
 pub fn rounded(x: f64, digits: usize) -> String {
-    let text = format!("{x:.*e}", digits.saturating_sub(1));
-    text.parse::<f64>().map_or(text, number)
+    tidied(format!("{x:.*e}", digits.saturating_sub(1)))
 }
 
 /// A computed figure with the decimals that matter beside a difference of `step`: two digits of it.
 #[must_use]
 pub fn resolved(x: f64, step: f64) -> String {
     if step > 0.0 && step.is_finite() {
-        let decimals = (1.0 - step.log10().floor()).clamp(0.0, 15.0) as usize;
-        let text = format!("{x:.decimals$}");
-        text.parse::<f64>().map_or(text, number)
+        let decimals = (1.0 - step.log10().floor()).clamp(0.0, 330.0) as usize;
+        tidied(format!("{x:.decimals$}"))
     } else {
         number(x)
+    }
+}
+
+/// A rounded figure without needless zeros or a negative zero. The largest numbers round to what no `f64` holds: they
+/// stay as they are.
+fn tidied(text: String) -> String {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() => number(x + 0.0),
+        _ => text,
     }
 }
 
@@ -126,6 +133,14 @@ mod tests {
         assert_eq!(
             (resolved(60.123_4, 2.3), resolved(1_000_000.512_3, 0.04)),
             ("60.1".into(), "1000000.512".into())
+        );
+        assert_eq!(
+            (rounded(f64::MAX, 3), resolved(-0.001, 10.0)),
+            ("1.80e308".into(), "0".into())
+        );
+        assert_eq!(
+            (resolved(3.14e-18, 1e-19), resolved(-2.5e-310, 1e-311)),
+            ("3.14e-18".into(), "-2.5e-310".into())
         );
         assert_eq!(
             (resolved(612.3, 800.0), resolved(20.0, 0.0)),

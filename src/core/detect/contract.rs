@@ -1,1 +1,574 @@
+//! The contract that every detector keeps, tested through [`Model::ingest`](crate::Model::ingest) with real rules.
+//!
+//! A new detector adds one row to [`row`]; nothing here may name a kind outside that table.
 
+use proptest::prelude::*;
+
+use super::{Finding, Kind};
+use crate::codec;
+use crate::command::{add, info};
+use crate::model::{Outcome, Verdict};
+use crate::reading::Reading;
+use crate::reason;
+use crate::testing::{KEY, Noise, Sensor, any_value, cases, doubles, reading};
+use crate::units::{Severity, Side};
+
+/// What the tests must know of a detector: how to switch it on, how to make a reading of a given ratio.
+struct Row {
+    kind: Kind,
+    /// The settings that switch it on for readings that are scaled and moved.
+    on: fn(scale: f64, offset: f64) -> String,
+    /// Readings, one a second, that make it ready.
+    past: &'static [f64],
+    /// The value of no deviation after them.
+    centre: f64,
+    /// The deviation that is exactly at the threshold one second later.
+    unit: f64,
+    /// Readings it needs by default under these settings.
+    warmup: u32,
+    /// Fixed limits and their own critical limits: `warmup`, `mindev` and `critical` do not concern them.
+    fixed: Option<&'static str>,
+    /// Whether it compares with statistics of the past, which abnormal readings may enter.
+    learns: bool,
+    /// Whether it measures change by time.
+    by_time: bool,
+    /// The ratio by the plainest code there is, `None` where it cannot judge.
+    naive: fn(past: &[Reading], now: Reading) -> Option<f64>,
+}
+
+fn row(kind: Kind) -> Row {
+    match kind {
+        Kind::Range => Row {
+            kind,
+            on: |scale, offset| {
+                let [low, high] = [10.0, 30.0].map(|x| (x + offset) * scale);
+                format!("min {low:?} max {high:?}")
+            },
+            past: &[20.0, 21.0],
+            centre: 20.0,
+            unit: 10.0,
+            warmup: 0,
+            fixed: Some("critical-min 5 critical-max 35"),
+            learns: false,
+            by_time: false,
+            naive: |_, now| Some((now.value - 20.0).abs() / 10.0),
+        },
+        Kind::Zscore => Row {
+            kind,
+            on: |_, _| "zscore 3 window 5".into(),
+            // Mean 0 and standard deviation 1, without any rounding.
+            past: &[-1.0, -1.0, 1.0, 1.0, 0.0],
+            centre: 0.0,
+            unit: 3.0,
+            warmup: 5,
+            fixed: None,
+            learns: true,
+            by_time: false,
+            naive: |past, now| {
+                let window = past.get(past.len().checked_sub(5)?..)?;
+                let mean = window.iter().map(|r| r.value).sum::<f64>() / 5.0;
+                let squares: f64 = window.iter().map(|r| (r.value - mean).powi(2)).sum();
+                Some((now.value - mean).abs() / (squares / 4.0).sqrt() / 3.0)
+            },
+        },
+        Kind::Rate => Row {
+            kind,
+            on: |scale, _| format!("rate {:?}", 10.0 * scale),
+            past: &[0.0],
+            centre: 0.0,
+            unit: 10.0,
+            warmup: 1,
+            fixed: None,
+            learns: false,
+            by_time: true,
+            naive: |past, now| {
+                let last = past.last()?;
+                let seconds = (now.at.millis() - last.at.millis()) as f64 / 1000.0;
+                (seconds > 0.0).then(|| (now.value - last.value).abs() / seconds / 10.0)
+            },
+        },
+        other => panic!("{} is built: give it a row", other.word()),
+    }
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    Kind::BUILT.into_iter().map(row)
+}
+
+impl Row {
+    fn name(&self) -> &'static str {
+        self.kind.word()
+    }
+
+    /// A sensor that has read nothing, with more settings.
+    fn fresh(&self, more: &str) -> Sensor {
+        Sensor::new(&format!("{} {more}", (self.on)(1.0, 0.0)))
+    }
+
+    /// A sensor that is ready to judge the reading of [`Self::now`].
+    fn ready(&self, more: &str) -> Sensor {
+        let mut sensor = self.fresh(more);
+        for (second, value) in (0..).zip(self.past) {
+            sensor.add(second * 1000, *value);
+        }
+        sensor
+    }
+
+    fn now(&self) -> i64 {
+        self.past.len() as i64 * 1000
+    }
+
+    /// The value whose statistic is that many times the threshold; negative below the centre.
+    fn at(&self, ratio: f64) -> f64 {
+        self.centre + ratio * self.unit
+    }
+
+    fn judge(&self, sensor: &mut Sensor, ratio: f64) -> Outcome {
+        sensor.ask(self.now(), self.at(ratio))
+    }
+
+    /// A signal of noise with spikes, one reading a second, around the centre.
+    fn signal(&self, seed: u64, n: usize) -> Vec<Reading> {
+        let mut noise = Noise(seed);
+        (0..n as i64)
+            .map(|second| {
+                let spike = if noise.next() > 0.8 {
+                    4.0 * noise.next().signum()
+                } else {
+                    1.0
+                };
+                reading(
+                    second * 1000,
+                    self.centre + noise.next() * self.unit * 0.4 * spike,
+                )
+            })
+            .collect()
+    }
+}
+
+fn verdicts(settings: &str, signal: &[Reading]) -> Vec<(Verdict, f64)> {
+    let mut sensor = Sensor::new(settings);
+    signal
+        .iter()
+        .map(|r| {
+            let outcome = sensor.add(r.at.millis(), r.value);
+            (outcome.verdict, outcome.score())
+        })
+        .collect()
+}
+
+fn abnormal(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Warning | Verdict::Critical)
+}
+
+#[test]
+fn every_built_detector_has_a_row_that_switches_on_it_alone() {
+    for row in rows() {
+        let profile = row.fresh("").profile();
+        let on: Vec<_> = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_on(&profile))
+            .collect();
+        assert_eq!(on, [row.kind]);
+        assert!(
+            row.kind
+                .settings()
+                .iter()
+                .any(|setting| (row.on)(1.0, 0.0).contains(setting.spec().name)),
+            "{}",
+            row.name()
+        );
+    }
+}
+
+#[test]
+fn a_statistic_exactly_at_its_threshold_scores_one_half_and_is_normal() {
+    for row in rows() {
+        let mut sensor = row.ready("");
+        for side in [1.0, -1.0] {
+            let on = row.judge(&mut sensor, side);
+            assert_eq!(
+                (on.verdict, on.score()),
+                (Verdict::Normal, 0.5),
+                "{}",
+                row.name()
+            );
+            let beyond = row.judge(&mut sensor, side * (1.0 + 1e-6));
+            assert!(
+                abnormal(beyond.verdict) && beyond.score() > 0.5,
+                "{} {beyond:?}",
+                row.name()
+            );
+            let inside = row.judge(&mut sensor, side * (1.0 - 1e-6));
+            assert!(
+                inside.verdict == Verdict::Normal && inside.score() < 0.5,
+                "{} {inside:?}",
+                row.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_score_rises_with_the_deviation_on_both_sides() {
+    for row in rows() {
+        let mut sensor = row.ready("");
+        for side in [1.0, -1.0] {
+            let scores: Vec<f64> = [0.0, 0.1, 0.9, 1.0, 1.1, 1.4, 1.6, 3.0, 100.0, 1e6]
+                .map(|ratio| row.judge(&mut sensor, side * ratio).score())
+                .into();
+            assert!(
+                scores.windows(2).all(|pair| pair[0] < pair[1]),
+                "{} {scores:?}",
+                row.name()
+            );
+            assert!(scores[0] < 0.1 && *scores.last().unwrap() < 1.0);
+        }
+    }
+}
+
+#[test]
+fn a_finding_says_to_which_side_and_around_what_it_deviates() {
+    for row in rows() {
+        let mut sensor = row.ready("");
+        for (ratio, side) in [(2.0, Side::High), (-2.0, Side::Low)] {
+            let found: Finding = row.judge(&mut sensor, ratio).finding.unwrap();
+            assert_eq!((found.kind, found.side), (row.kind, side));
+            let (lower, upper) = (found.lower.unwrap(), found.upper.unwrap());
+            assert_eq!(
+                (lower, upper),
+                (row.at(-1.0), row.at(1.0)),
+                "{}",
+                row.name()
+            );
+            assert!(found.expected.is_none_or(|x| x == row.centre));
+        }
+    }
+}
+
+#[test]
+fn nothing_fires_before_the_warmup_is_over_and_the_readings_needed_count_down() {
+    for row in rows() {
+        for (more, needed) in [("", row.warmup), ("warmup 12", 12), ("warmup 40", 40)] {
+            let needed = if row.fixed.is_some() { 0 } else { needed };
+            let mut sensor = row.fresh(more);
+            for i in 0..needed {
+                let wild = sensor.add(i64::from(i) * 1000, row.at(f64::from(i % 7) * 9.0));
+                assert_eq!(
+                    (
+                        wild.verdict,
+                        wild.needed,
+                        wild.score(),
+                        wild.transition.is_none()
+                    ),
+                    (Verdict::Warmup, needed - i, 0.0, true),
+                    "{} {more}",
+                    row.name()
+                );
+            }
+            let first = sensor.add(i64::from(needed) * 1000, row.at(1e6));
+            assert!(
+                abnormal(first.verdict) && first.needed == 0 && first.transition.is_some(),
+                "{} {more} {first:?}",
+                row.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn direction_watches_the_side_it_names() {
+    for row in rows() {
+        for (more, up, down) in [
+            ("direction both", true, true),
+            ("direction high", true, false),
+            ("direction low", false, true),
+        ] {
+            let mut sensor = row.ready(more);
+            for (ratio, fires) in [(2.0, up), (-2.0, down)] {
+                let outcome = row.judge(&mut sensor, ratio);
+                assert_eq!(
+                    (abnormal(outcome.verdict), outcome.score() > 0.5),
+                    (fires, fires),
+                    "{} {more} {ratio}",
+                    row.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn deviations_below_mindev_never_fire_but_limits_are_limits() {
+    for row in rows() {
+        let mut sensor = row.ready(&format!("mindev {:?}", 3.0 * row.unit));
+        for side in [1.0, -1.0] {
+            for ratio in [1.1, 2.0, 2.999] {
+                let small = row.judge(&mut sensor, side * ratio);
+                assert_eq!(
+                    (abnormal(small.verdict), small.score() > 0.5),
+                    (row.fixed.is_some(), row.fixed.is_some()),
+                    "{} {ratio}",
+                    row.name()
+                );
+            }
+            assert!(
+                abnormal(row.judge(&mut sensor, side * 3.0).verdict),
+                "{}",
+                row.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_statistic_is_critical_at_the_factor_and_a_limit_beyond_its_critical_limit() {
+    for row in rows() {
+        let severity = |sensor: &mut Sensor, ratio: f64| {
+            let found = row.judge(sensor, ratio).finding.unwrap();
+            found.severity
+        };
+        let (warning, critical) = (Some(Severity::Warning), Some(Severity::Critical));
+        for side in [1.0, -1.0] {
+            let mut sensor = row.ready(row.fixed.unwrap_or(""));
+            assert_eq!(
+                severity(&mut sensor, side * 1.499),
+                warning,
+                "{}",
+                row.name()
+            );
+            assert_eq!(
+                severity(&mut sensor, side * 1.501),
+                critical,
+                "{}",
+                row.name()
+            );
+            let on = if row.fixed.is_some() {
+                warning
+            } else {
+                critical
+            };
+            assert_eq!(severity(&mut sensor, side * 1.5), on, "{}", row.name());
+
+            let mut four = row.ready("critical 4");
+            assert_eq!(severity(&mut four, side * 3.99), warning, "{}", row.name());
+            let far = if row.fixed.is_some() {
+                warning
+            } else {
+                critical
+            };
+            assert_eq!(severity(&mut four, side * 4.01), far, "{}", row.name());
+        }
+    }
+}
+
+#[test]
+fn verdicts_do_not_depend_on_the_unit_or_the_level() {
+    for row in rows() {
+        let signal = row.signal(7, 500);
+        let plain = verdicts(&(row.on)(1.0, 0.0), &signal);
+        let fired = plain.iter().filter(|(v, _)| abnormal(*v)).count();
+        assert!(
+            (10..250).contains(&fired),
+            "{}: {fired} of 500 fire",
+            row.name()
+        );
+        for (scale, offset) in [
+            (1e-9, 0.0),
+            (1e-3, 0.0),
+            (1e9, 0.0),
+            (1.0, 1e6),
+            (1e-9, 1e6),
+            (1e9, 1e6),
+        ] {
+            let moved: Vec<_> = signal
+                .iter()
+                .map(|r| reading(r.at.millis(), (r.value + offset) * scale))
+                .collect();
+            for (i, (before, after)) in plain
+                .iter()
+                .zip(verdicts(&(row.on)(scale, offset), &moved))
+                .enumerate()
+            {
+                assert_eq!(
+                    before.0,
+                    after.0,
+                    "{} ×{scale} +{offset} at {i}",
+                    row.name()
+                );
+                assert!(
+                    (before.1 - after.1).abs() < 1e-5,
+                    "{} ×{scale} +{offset} at {i}: {before:?} {after:?}",
+                    row.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gap_in_time_changes_nothing_but_what_is_measured_by_time() {
+    for row in rows() {
+        let mut sensor = row.ready("");
+        for gap in [9, 599, 31_536_000] {
+            let later = row.now() + gap * 1000;
+            let same = row.judge(&mut sensor, 2.0);
+            let outcome = sensor.ask(later, row.at(2.0));
+            if row.by_time {
+                let longer = 1.0 + gap as f64;
+                let ratio = outcome.finding.unwrap().ratio;
+                assert!((ratio * longer - 2.0).abs() < 1e-9, "{} {gap}", row.name());
+                assert_eq!(outcome.verdict, Verdict::Normal);
+            } else {
+                assert_eq!(
+                    (outcome.verdict, outcome.finding),
+                    (same.verdict, same.finding),
+                    "{} {gap}",
+                    row.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_repeated_reading_changes_nothing_but_its_counter() {
+    for row in rows() {
+        let mut sensor = row.fresh("for 2 recent 5");
+        for r in row.signal(3, 60) {
+            sensor.add(r.at.millis(), r.value);
+            let (before, count) = (sensor.stored(), sensor.model.duplicates);
+            let again = sensor.add(r.at.millis(), r.value);
+            assert_eq!(
+                (again.verdict, again.archive),
+                (Verdict::Duplicate, false),
+                "{}",
+                row.name()
+            );
+            assert_eq!(sensor.model.duplicates, count + 1);
+            sensor.model.duplicates = count;
+            assert_eq!(sensor.stored(), before, "{}", row.name());
+        }
+    }
+}
+
+#[test]
+fn with_learn_no_abnormal_readings_do_not_move_the_baseline() {
+    for row in rows() {
+        let expected = |more: &str| {
+            let mut sensor = row.ready(more);
+            let before = row.judge(&mut sensor, 0.5).finding;
+            for i in 0..20 {
+                let outcome = sensor.add(row.now() + i * 1000, row.at(50.0));
+                assert!(
+                    abnormal(outcome.verdict) || more == "learn yes" || row.by_time,
+                    "{}",
+                    row.name()
+                );
+            }
+            let after = sensor.ask(row.now() + 20_000, row.at(0.5)).finding;
+            (before, after)
+        };
+        if row.learns {
+            let (before, after) = expected("learn no");
+            assert_eq!(before, after, "{}", row.name());
+            let (before, after) = expected("learn yes");
+            assert_ne!(before, after, "{}", row.name());
+        } else if !row.by_time {
+            let (before, after) = expected("learn yes");
+            assert_eq!(before, after, "{}", row.name());
+        }
+    }
+}
+
+#[test]
+fn it_agrees_with_a_reference_written_as_plainly_as_can_be() {
+    for row in rows() {
+        let mut judged = 0;
+        for seed in 0..20 {
+            let signal = row.signal(seed, 200);
+            let mut sensor = row.fresh("");
+            for (i, now) in signal.iter().enumerate() {
+                let outcome = sensor.add(now.at.millis(), now.value);
+                let Some(ratio) = (row.naive)(&signal[..i], *now) else {
+                    assert!(outcome.finding.is_none());
+                    continue;
+                };
+                judged += 1;
+                let score = ratio / (1.0 + ratio);
+                assert!(
+                    (outcome.score() - score).abs() < 1e-5,
+                    "{} seed {seed} at {i}: {} is not {score}",
+                    row.name(),
+                    outcome.score()
+                );
+                assert_eq!(
+                    abnormal(outcome.verdict),
+                    ratio > 1.0,
+                    "{} seed {seed} at {i}: {ratio}",
+                    row.name()
+                );
+            }
+        }
+        assert!(judged > 3000);
+    }
+}
+
+/// All detectors of the table at once, and each alone.
+fn settings() -> Vec<String> {
+    let alone: Vec<String> = rows().map(|row| (row.on)(1.0, 0.0)).collect();
+    let together = alone.join(" ");
+    alone.into_iter().chain([together]).collect()
+}
+
+/// Readings with any values, mostly in order: a step of 0 is another value of the same instant.
+fn any_readings() -> impl Strategy<Value = Vec<(i64, f64)>> {
+    let step = prop_oneof![6 => 1..5000i64, 1 => Just(0), 1 => -3000..0i64, 1 => Just(1 << 40)];
+    prop::collection::vec((step, any_value()), 1..80).prop_map(|steps| {
+        let mut now = 1_000_000_i64;
+        steps
+            .into_iter()
+            .map(|(step, value)| {
+                now = (now + step).max(0);
+                (now, value)
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    #[test]
+    fn no_reading_whatever_makes_a_number_that_is_none(readings in any_readings(), mindev in prop::sample::select(vec![0.0, 1e-320, 1e300])) {
+        for settings in settings() {
+            let mut sensor = Sensor::new(&format!("{settings} mindev {mindev:?} recent 9 clear-margin 1e300"));
+            for (ms, value) in &readings {
+                let outcome = sensor.add(*ms, *value);
+                let profile = sensor.profile();
+                let explained = add::explained(reading(*ms, *value), &outcome, &profile);
+                let told = info::reply(KEY, &sensor.model, &profile, 0);
+                prop_assert!((0.0..=1.0).contains(&outcome.score()));
+                for x in doubles(&explained).into_iter().chain(doubles(&told)) {
+                    prop_assert!(x.is_finite(), "{settings}: {explained:?} {told:?}");
+                }
+                let why = reason::of_outcome(reading(*ms, *value), &outcome, &profile);
+                prop_assert!(!why.contains("inf") && !why.contains("NaN"), "{why}");
+                prop_assert!(codec::load(&sensor.stored()).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn saved_and_loaded_at_any_reading_it_goes_on_with_the_same_bits(readings in any_readings(), more in prop::sample::select(vec!["", "learn no", "for 2 clear 2 cooldown 9000 repeat 2000 recent 3"])) {
+        for settings in settings() {
+            let settings = format!("{settings} {more}");
+            let (mut stays, mut moves) = (Sensor::new(&settings), Sensor::new(&settings));
+            for (ms, value) in &readings {
+                moves.model = codec::load(&moves.stored()).unwrap();
+                prop_assert_eq!(stays.add(*ms, *value), moves.add(*ms, *value));
+                prop_assert_eq!(stays.stored(), moves.stored());
+            }
+        }
+    }
+}

@@ -101,7 +101,7 @@ impl Kind {
     pub fn is_on(self, profile: &Profile) -> bool {
         profile.enabled
             && match self {
-                Self::Range => profile.limits.any(),
+                Self::Range => profile.limits.any(profile.direction),
                 Self::Zscore => profile.zscore.is_some(),
                 Self::Rate => profile.rate.is_some(),
                 _ => false,

@@ -5,7 +5,7 @@
 
 use super::{Crossed, Detail, Finding, HIGHEST_RATIO, Judgement, Kind};
 use crate::profile::{Limits, Profile};
-use crate::units::{Direction, Severity, Side};
+use crate::units::{Severity, Side};
 
 /// One side of the limits, mirrored so that beyond is always above.
 struct Edge {
@@ -15,7 +15,7 @@ struct Edge {
     crossed: bool,
 }
 
-/// Judges a value by the fixed limits of a profile, of which at least one is set.
+/// Judges a value by the fixed limits of a profile, of which at least one is on a side that is watched.
 #[must_use]
 pub fn judge(value: f64, profile: &Profile, crossed: Crossed) -> Judgement {
     let Limits {
@@ -46,11 +46,11 @@ pub fn judge(value: f64, profile: &Profile, crossed: Crossed) -> Judgement {
     ];
     edges
         .into_iter()
-        .filter(|edge| profile.direction == Direction::Both || profile.direction.watches(edge.side))
+        .filter(|edge| profile.direction.watches(edge.side))
         .filter_map(|edge| edge.judge(value, half_width, margin))
         .map(|finding| Finding {
-            lower: low,
-            upper: high,
+            lower: low.filter(|_| profile.direction.watches(Side::Low)),
+            upper: high.filter(|_| profile.direction.watches(Side::High)),
             ..finding
         })
         .reduce(|a, b| {
