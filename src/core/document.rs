@@ -32,6 +32,7 @@ fn exported(rule: &Rule) -> Json {
         .map(|(setting, value)| {
             let spec = setting.spec();
             let json = match value {
+                Value::Number(x) if x.fract() == 0.0 && x.abs() < 1e15 => Json::from(*x as i64),
                 Value::Number(x) => Number::from_f64(*x).map_or(Json::Null, Json::Number),
                 Value::Count(n) => Json::from(*n),
                 other => Json::from(other.text(spec.domain)),

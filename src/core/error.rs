@@ -96,6 +96,8 @@ pub enum Error {
     },
     /// A command that only the server's own replication and loading may use.
     Internal,
+    /// A panic was caught while the model was changed: it has been reset.
+    Broken,
     /// An internal command from a version this one does not know.
     Version {
         /// What was given.
@@ -180,6 +182,9 @@ impl fmt::Display for Error {
                 f,
                 "CROSSSLOT key '{}' cannot have its series and alerts in its own slot: use a key without a stray brace, such as {{device}}:metric",
                 shown(key)
+            ),
+            Self::Broken => f.write_str(
+                "ERR internal error: the sensor's model was reset, see the server's log",
             ),
             Self::Internal => {
                 f.write_str("ERR internal command: only replication and loading may use it")

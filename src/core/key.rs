@@ -34,6 +34,13 @@ pub fn alerts(base: &[u8], key: &[u8], cluster: bool) -> Vec<u8> {
     }
 }
 
+/// Whether a key is that of an alerts stream of a cluster, `base:{tag}`.
+#[must_use]
+pub fn is_alerts_of(base: &[u8], name: &[u8]) -> bool {
+    name.strip_prefix(base)
+        .is_some_and(|rest| rest.starts_with(b":{") && rest.ends_with(b"}"))
+}
+
 /// On a cluster the series and the alerts must live in the sensor's slot: equal tags make equal slots.
 ///
 /// # Errors

@@ -66,6 +66,11 @@ impl Window {
         self.seen
     }
 
+    /// The ring of distances, for a server that moves memory: its contents must stay as they are.
+    pub fn ring_mut(&mut self) -> &mut Vec<f32> {
+        &mut self.distances
+    }
+
     /// Heap bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

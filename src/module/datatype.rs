@@ -1,0 +1,372 @@
+//! The native type: how the server stores, loads, copies, weighs and frees a model, and where the rules are kept in an
+//! RDB file.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
+
+use anomaly_core::{Error, Model, codec, document};
+use redis_module::raw;
+
+use crate::fence::guard;
+use crate::server::{Ctx, ERR, Key, OK, Str, api};
+use crate::state::{SENSORS, with};
+use crate::{heap, keyspace};
+
+/// Nine characters, which the server keeps in every RDB file as the name of the type.
+const NAME: &std::ffi::CStr = c"anomaly-m";
+/// Version of what stands around the stored form of a model; the form itself has its own.
+const ENCODING: c_int = 1;
+/// Bytes that count as one unit of work when a value is freed: from 64 units on it is done in the background.
+const FREED_AT_ONCE: usize = 64;
+
+static TYPE: AtomicPtr<raw::RedisModuleType> = AtomicPtr::new(ptr::null_mut());
+
+pub(crate) fn register(ctx: Ctx) -> Result<(), String> {
+    let mut methods = raw::RedisModuleTypeMethods {
+        version: u64::from(raw::REDISMODULE_TYPE_METHOD_VERSION),
+        rdb_load: Some(rdb_load),
+        rdb_save: Some(rdb_save),
+        aof_rewrite: Some(aof_rewrite),
+        mem_usage: Some(mem_usage),
+        digest: Some(digest),
+        free: Some(free),
+        aux_load: Some(aux_load),
+        aux_save: None,
+        aux_save_triggers: raw::REDISMODULE_AUX_BEFORE_RDB as c_int,
+        free_effort: None,
+        unlink: None,
+        copy: None,
+        defrag: Some(defrag),
+        mem_usage2: None,
+        free_effort2: Some(free_effort),
+        unlink2: Some(unlink),
+        copy2: Some(copy),
+        aux_save2: Some(aux_save),
+    };
+    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+        | raw::REDISMODULE_OPTION_NO_IMPLICIT_SIGNAL_MODIFIED;
+    // SAFETY: a live context; the methods are copied.
+    let made = unsafe {
+        api!(RedisModule_SetModuleOptions(ctx.raw(), options as c_int));
+        api!(RedisModule_CreateDataType(
+            ctx.raw(),
+            NAME.as_ptr(),
+            ENCODING,
+            &raw mut methods
+        ))
+    };
+    TYPE.store(made, Relaxed);
+    if made.is_null() {
+        Err("the server refused the data type".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn give(model: Model) -> *mut c_void {
+    SENSORS.fetch_add(1, Relaxed);
+    Box::into_raw(Box::new(model)).cast()
+}
+
+/// The model at an open key; `None` where there is no key.
+pub(crate) fn model(key: &Key) -> Result<Option<&mut Model>, Error> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    // SAFETY: the key is open. A value of our type was made by `give`, and nobody else refers to it while we hold the
+    // key: the server runs one callback at a time.
+    unsafe {
+        if api!(RedisModule_ModuleTypeGetType(key.raw())) != TYPE.load(Relaxed) {
+            return Err(Error::WrongType);
+        }
+        Ok(api!(RedisModule_ModuleTypeGetValue(key.raw()))
+            .cast::<Model>()
+            .as_mut())
+    }
+}
+
+/// The model at a key opened to be changed, a new one where there is no key.
+pub(crate) fn model_or_new(key: &Key) -> Result<&mut Model, Error> {
+    if key.is_empty() {
+        // SAFETY: the key is open for writing; the value is the server's from here on.
+        unsafe {
+            let value = give(Model::default());
+            if api!(RedisModule_ModuleTypeSetValue(
+                key.raw(),
+                TYPE.load(Relaxed),
+                value
+            )) != OK
+            {
+                free(value);
+            }
+        }
+    }
+    model(key)?.ok_or(Error::WrongType)
+}
+
+/// Borrows a value in a callback of the server's.
+///
+/// # Safety
+/// The server must have got it from [`give`].
+unsafe fn borrow<'a>(value: *const c_void) -> &'a Model {
+    // SAFETY: promised by the caller.
+    unsafe { &*value.cast::<Model>() }
+}
+
+unsafe extern "C" fn free(value: *mut c_void) {
+    guard((), || {
+        SENSORS.fetch_sub(1, Relaxed);
+        // SAFETY: made by `give`; the server frees it once.
+        drop(unsafe { Box::from_raw(value.cast::<Model>()) });
+    });
+}
+
+fn bytes_of(value: *const c_void) -> usize {
+    // SAFETY: the server asks with a value of ours.
+    unsafe { borrow(value) }.bytes()
+}
+
+unsafe extern "C" fn mem_usage(value: *const c_void) -> usize {
+    guard(0, || bytes_of(value))
+}
+
+unsafe extern "C" fn free_effort(_: *mut raw::RedisModuleKeyOptCtx, value: *const c_void) -> usize {
+    guard(1, || 1 + bytes_of(value) / FREED_AT_ONCE)
+}
+
+unsafe extern "C" fn digest(digest: *mut raw::RedisModuleDigest, value: *mut c_void) {
+    guard((), || {
+        // SAFETY: the server asks with a value of ours, and copies the bytes.
+        unsafe {
+            let stored = codec::save(borrow(value));
+            api!(RedisModule_DigestAddStringBuffer(
+                digest,
+                stored.as_ptr().cast(),
+                stored.len()
+            ));
+            api!(RedisModule_DigestEndSequence(digest));
+        }
+    });
+}
+
+unsafe extern "C" fn copy(_: *mut raw::RedisModuleKeyOptCtx, value: *const c_void) -> *mut c_void {
+    // SAFETY: the server asks with a value of ours.
+    guard(ptr::null_mut(), || give(unsafe { borrow(value) }.copied()))
+}
+
+unsafe extern "C" fn unlink(ctx: *mut raw::RedisModuleKeyOptCtx, value: *const c_void) {
+    guard((), || {
+        // SAFETY: the server gives a live context, from which it tells name and database, and a value of ours.
+        unsafe {
+            let name = Str::new(api!(RedisModule_GetKeyNameFromOptCtx(ctx)));
+            keyspace::unlinked(
+                api!(RedisModule_GetDbIdFromOptCtx(ctx)),
+                name.bytes(),
+                borrow(value),
+            );
+        }
+    });
+}
+
+unsafe extern "C" fn rdb_save(io: *mut raw::RedisModuleIO, value: *mut c_void) {
+    guard((), || {
+        // SAFETY: the server gives a live stream and a value of ours.
+        unsafe { save_bytes(io, &codec::save(borrow(value))) }
+    });
+}
+
+unsafe extern "C" fn rdb_load(io: *mut raw::RedisModuleIO, encoding: c_int) -> *mut c_void {
+    guard(ptr::null_mut(), || {
+        // SAFETY: the server gives a live stream.
+        let stored = unsafe { load_bytes(io) };
+        let model = match stored {
+            Some(stored) if encoding <= ENCODING => codec::load(&stored),
+            Some(_) => Err(Error::Payload {
+                why: "it was written by a later version of the module",
+            }),
+            None => Err(Error::Payload {
+                why: "it ends too early",
+            }),
+        };
+        match model {
+            Ok(model) => {
+                // SAFETY: the server tells the place of the key it loads, if it has a name.
+                unsafe {
+                    let name = api!(RedisModule_GetKeyNameFromIO(io));
+                    if !name.is_null() && model.alarm.open().is_some() {
+                        let db = api!(RedisModule_GetDbIdFromIO(io));
+                        with(|state| state.track(db, Str::new(name).bytes(), &model));
+                    }
+                }
+                give(model)
+            }
+            Err(error) => {
+                log_io(io, &error);
+                ptr::null_mut()
+            }
+        }
+    })
+}
+
+/// Rules are written to an AOF without RDB preamble with the first sensor: the server offers no other place. A rewrite
+/// runs in a child of its own, in which this starts as false.
+static RULES_EMITTED: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" fn aof_rewrite(
+    io: *mut raw::RedisModuleIO,
+    key: *mut raw::RedisModuleString,
+    value: *mut c_void,
+) {
+    guard((), || {
+        let rules =
+            with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
+        // SAFETY: the server gives a live stream, key and value of ours; "b" takes a pointer and a length, "s" a string.
+        unsafe {
+            if let Some(rules) = rules.filter(|_| !RULES_EMITTED.swap(true, Relaxed)) {
+                let (name, format) = (c"ANOMALY.CONFIG".as_ptr(), c"cbc".as_ptr());
+                let (text, len) = (rules.as_ptr().cast::<c_char>(), rules.len());
+                api!(RedisModule_EmitAOF(
+                    io,
+                    name,
+                    format,
+                    c"IMPORT".as_ptr(),
+                    text,
+                    len,
+                    c"REPLACE".as_ptr()
+                ));
+            }
+            let stored = codec::save(borrow(value));
+            let (name, format) = (c"ANOMALY._LOAD".as_ptr(), c"sb".as_ptr());
+            api!(RedisModule_EmitAOF(
+                io,
+                name,
+                format,
+                key,
+                stored.as_ptr().cast::<c_char>(),
+                stored.len()
+            ));
+        }
+    });
+}
+
+/// Rules are global and belong to no key. Written only if there are any: a server without the module can load a file
+/// that has nothing of ours in it.
+unsafe extern "C" fn aux_save(io: *mut raw::RedisModuleIO, _: c_int) {
+    guard((), || {
+        let rules =
+            with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
+        if let Some(rules) = rules {
+            // SAFETY: the server gives a live stream.
+            unsafe { save_bytes(io, rules.as_bytes()) }
+        }
+    });
+}
+
+unsafe extern "C" fn aux_load(io: *mut raw::RedisModuleIO, _: c_int, _: c_int) -> c_int {
+    guard(ERR, || {
+        // SAFETY: the server gives a live stream.
+        let stored = unsafe { load_bytes(io) };
+        let rules = stored
+            .ok_or(Error::Payload {
+                why: "it ends too early",
+            })
+            .and_then(|text| document::import(&text));
+        match rules {
+            Ok(rules) => {
+                with(|state| state.rules.import(rules, true));
+                OK
+            }
+            Err(error) => {
+                log_io(io, &error);
+                ERR
+            }
+        }
+    })
+}
+
+/// # Safety
+/// `io` must be a live stream that is saved to.
+unsafe fn save_bytes(io: *mut raw::RedisModuleIO, bytes: &[u8]) {
+    // SAFETY: promised by the caller; the bytes are copied.
+    unsafe {
+        api!(RedisModule_SaveStringBuffer(
+            io,
+            bytes.as_ptr().cast(),
+            bytes.len()
+        ))
+    }
+}
+
+/// # Safety
+/// `io` must be a live stream that is loaded from.
+unsafe fn load_bytes(io: *mut raw::RedisModuleIO) -> Option<Vec<u8>> {
+    let mut len = 0;
+    // SAFETY: promised by the caller; what the server gives is ours to free, after it was copied.
+    unsafe {
+        let start = api!(RedisModule_LoadStringBuffer(io, &raw mut len));
+        if start.is_null() {
+            return None;
+        }
+        let bytes = std::slice::from_raw_parts(start.cast::<u8>(), len).to_vec();
+        api!(RedisModule_Free(start.cast()));
+        Some(bytes)
+    }
+}
+
+fn log_io(io: *mut raw::RedisModuleIO, error: &Error) {
+    let text = CString::new(error.to_string()).unwrap_or_default();
+    // SAFETY: a live stream; the format has one %s, for which one C string is given.
+    unsafe {
+        api!(RedisModule_LogIOError(
+            io,
+            c"warning".as_ptr(),
+            c"%s".as_ptr(),
+            text.as_ptr()
+        ))
+    }
+}
+
+/// Moves the model and its window to better places, where the server finds that worth it.
+unsafe extern "C" fn defrag(
+    ctx: *mut raw::RedisModuleDefragCtx,
+    _: *mut raw::RedisModuleString,
+    value: *mut *mut c_void,
+) -> c_int {
+    guard(OK, || {
+        let moved = |at: *mut c_void| {
+            // SAFETY: `at` is a whole allocation of the server's; it gives null or a new place with the same bytes, after
+            // which the old one is gone.
+            let to = unsafe { api!(RedisModule_DefragAlloc(ctx, at)) };
+            if to.is_null() { at } else { to }
+        };
+        // SAFETY: the server gives the place of a value of ours, and nobody else refers to it. Rust values may be moved
+        // as bytes; each pointer is replaced before anything looks at it.
+        unsafe {
+            *value = moved(*value);
+            let model = &mut *(*value).cast::<Model>();
+            if let Some(window) = model.baseline.window.take() {
+                let mut window = Box::from_raw(
+                    moved(Box::into_raw(window).cast()).cast::<anomaly_core::window::Window>(),
+                );
+                let ring = window.ring_mut();
+                if ring.capacity() > 0 {
+                    let mut old = ManuallyDrop::new(std::mem::take(ring));
+                    let start = moved(old.as_mut_ptr().cast()).cast();
+                    *ring = Vec::from_raw_parts(start, old.len(), old.capacity());
+                }
+                model.baseline.window = Some(window);
+            }
+        }
+        OK
+    })
+}
+
+/// Sensors in all databases, and bytes that the module holds.
+pub(crate) fn totals() -> (u64, u64) {
+    (
+        SENSORS.load(Relaxed).max(0).unsigned_abs(),
+        heap::bytes() as u64,
+    )
+}

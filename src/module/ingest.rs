@@ -1,0 +1,96 @@
+//! The one way a reading enters: ADD, MADD and what replication and files replay all come through here.
+//!
+//! The order is fixed: check, open, take in, archive, replicate, alert, notify. Nothing that can fail stands between the
+//! change of the model and its replication; a series that cannot be written is no failure of the reading.
+
+use std::sync::Arc;
+
+use anomaly_core::alert::Alert;
+use anomaly_core::model::{Model, Outcome};
+use anomaly_core::reading::When;
+use anomaly_core::{Error, Profile, Reading, key};
+
+use crate::server::{Ctx, Key, Mode, Str};
+use crate::state::with;
+use crate::{datatype, effects, fence};
+
+/// A reading that was taken in.
+pub(crate) struct Taken {
+    pub(crate) reading: Reading,
+    pub(crate) outcome: Outcome,
+    pub(crate) profile: Arc<Profile>,
+}
+
+/// Takes in a reading of a client's, decides what it means and does what follows.
+pub(crate) fn decide(ctx: Ctx, sensor: Str<'_>, when: When, value: f64) -> Result<Taken, Error> {
+    let (name, now) = (sensor.bytes(), ctx.now());
+    let at = with(|state| {
+        if state.cluster {
+            key::check_slot(&state.settings.alerts_key, name)?;
+        }
+        when.resolve(now, state.settings.max_future)
+    })?;
+    let taken = take(ctx, sensor, Reading { at, value })?;
+    let Taken {
+        reading,
+        outcome,
+        profile,
+    } = &taken;
+    let archived =
+        outcome.archive && effects::archives() && effects::archive(ctx, name, *reading, profile);
+    effects::replicate(ctx, name, *reading, archived);
+    if let Some((event, _)) = &outcome.transition {
+        if let Some(alert) =
+            Alert::of_outcome(name, *reading, outcome, profile).filter(|_| ctx.decides())
+        {
+            effects::alert(ctx, name, &alert);
+        }
+        effects::notify(ctx, sensor, *event);
+    }
+    Ok(taken)
+}
+
+/// Takes in a reading that a master or a file says was taken in; its alert comes on its own.
+pub(crate) fn apply(
+    ctx: Ctx,
+    sensor: Str<'_>,
+    reading: Reading,
+    archived: bool,
+) -> Result<(), Error> {
+    let taken = take(ctx, sensor, reading)?;
+    if archived {
+        effects::archive(ctx, sensor.bytes(), reading, &taken.profile);
+    }
+    if let Some((event, _)) = &taken.outcome.transition {
+        effects::notify(ctx, sensor, *event);
+    }
+    Ok(())
+}
+
+/// The change of the model, and nothing else.
+fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
+    let (name, db) = (sensor.bytes(), ctx.db());
+    let key = Key::open(ctx, sensor, Mode::Change);
+    let model = datatype::model_or_new(&key)?;
+    let taken = fence::caught(|| {
+        with(|state| {
+            let outcome = model.ingest(name, reading, &mut state.rules);
+            state.counts.count(&outcome);
+            if outcome.transition.is_some() || outcome.suppressed {
+                state.track(db, name, model);
+            }
+            let profile = model.profile(name, &mut state.rules);
+            Taken {
+                reading,
+                outcome,
+                profile,
+            }
+        })
+    });
+    key.modified(ctx, sensor);
+    taken.ok_or_else(|| {
+        // Whatever it holds now is not to be trusted.
+        *model = Model::default();
+        Error::Broken
+    })
+}

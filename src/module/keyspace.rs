@@ -1,0 +1,257 @@
+//! What the server tells of its keyspace: sensors that are deleted, renamed and moved, databases that are emptied and
+//! swapped, files that are loaded.
+//!
+//! A sensor that leaves the keyspace with an open episode gets its `resolved`. The type's `unlink` callback sees it go,
+//! but also sees a RENAME's source go, whose value lives on under another name; so it only puts the model aside, the
+//! events that follow say what it was, and a job at the end of the command (where writing is allowed, and lands in the
+//! command's own transaction) writes what is left.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+
+use anomaly_core::Model;
+use anomaly_core::alert::{Alert, End};
+use redis_module::raw;
+
+use crate::fence::guard;
+use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api};
+use crate::state::with;
+use crate::{datatype, effects};
+
+/// A sensor that was taken out of the keyspace with an open episode.
+pub(crate) struct Unlinked {
+    db: c_int,
+    key: Vec<u8>,
+    model: Model,
+    end: End,
+}
+
+pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
+    let kinds = raw::REDISMODULE_NOTIFY_GENERIC
+        | raw::REDISMODULE_NOTIFY_EXPIRED
+        | raw::REDISMODULE_NOTIFY_EVICTED;
+    // SAFETY: a live context and callbacks of the types the server expects.
+    let status = unsafe {
+        api!(RedisModule_SubscribeToKeyspaceEvents(
+            ctx.raw(),
+            kinds as c_int,
+            Some(on_key_event)
+        )) | subscribe_to(ctx, raw::REDISMODULE_EVENT_LOADING, on_loading)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_FLUSHDB, on_flush)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, on_swap)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
+    };
+    if status == OK {
+        Ok(())
+    } else {
+        Err("the server refused a subscription to its events".into())
+    }
+}
+
+type OnServerEvent =
+    unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
+
+/// # Safety
+/// The callback must take the data of that event.
+unsafe fn subscribe_to(ctx: Ctx, id: u64, callback: OnServerEvent) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let event = raw::RedisModuleEvent { id, dataver: 1 };
+        api!(RedisModule_SubscribeToServerEvent(
+            ctx.raw(),
+            event,
+            Some(callback)
+        ))
+    }
+}
+
+/// A sensor is leaving the keyspace, or its name is.
+pub(crate) fn unlinked(db: c_int, key: &[u8], model: &Model) {
+    // SAFETY: a null context stands for the server in general, which is all that is asked about.
+    let decides = unsafe { Ctx::new(ptr::null_mut()) }.decides();
+    let first = with(|state| {
+        state.open.remove(&(db, key.to_vec()));
+        if !decides || model.alarm.open().is_none() {
+            return false;
+        }
+        state.unlinked.push(Unlinked {
+            db,
+            key: key.to_vec(),
+            model: model.clone(),
+            end: End::Deleted,
+        });
+        state.unlinked.len() == 1
+    });
+    if first {
+        // SAFETY: a context without a client, freed below; the job has no data. The server runs it when the command, or
+        // whatever else removed the key, is done.
+        unsafe {
+            let ctx = api!(RedisModule_GetThreadSafeContext(ptr::null_mut()));
+            if api!(RedisModule_AddPostNotificationJob(
+                ctx,
+                Some(resolve_unlinked),
+                ptr::null_mut(),
+                None
+            )) != OK
+            {
+                with(|state| state.unlinked.clear());
+            }
+            api!(RedisModule_FreeThreadSafeContext(ctx));
+        }
+    }
+}
+
+unsafe extern "C" fn resolve_unlinked(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        let before = ctx.db();
+        for Unlinked {
+            db,
+            key,
+            mut model,
+            end,
+        } in with(|state| std::mem::take(&mut state.unlinked))
+        {
+            let alert = with(|state| {
+                let profile = model.profile(&key, &mut state.rules);
+                Alert::of_end(&key, &mut model, &profile, end)
+            });
+            if let Some(alert) = alert.filter(|_| ctx.select(db)) {
+                effects::alert(ctx, &key, &alert);
+                effects::notify(ctx, ctx.string(&key).borrow(), alert.event);
+            }
+        }
+        ctx.select(before);
+    });
+}
+
+unsafe extern "C" fn on_key_event(
+    ctx: *mut raw::RedisModuleCtx,
+    _: c_int,
+    event: *const c_char,
+    key: *mut raw::RedisModuleString,
+) -> c_int {
+    guard(ERR, || {
+        // SAFETY: the server gives a live context, a C string and a live name.
+        let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
+        let db = ctx.db();
+        match event.to_bytes() {
+            b"rename_from" | b"move_from" => with(|state| {
+                state
+                    .unlinked
+                    .retain(|gone| (gone.db, &gone.key[..]) != (db, key.bytes()));
+            }),
+            b"rename_to" | b"move_to" | b"restore" | b"copy_to" => arrived(ctx, key),
+            b"expired" => set_end(db, key, End::Expired),
+            b"evicted" => set_end(db, key, End::Evicted),
+            _ => {}
+        }
+        OK
+    })
+}
+
+/// A value has come to lie under another name: it goes by other rules.
+fn arrived(ctx: Ctx, name: Str<'_>) {
+    let key = Key::open(ctx, name, Mode::Look);
+    if let Ok(Some(model)) = datatype::model(&key) {
+        model.renamed();
+        with(|state| state.track(ctx.db(), name.bytes(), model));
+    }
+}
+
+fn set_end(db: c_int, key: Str<'_>, end: End) {
+    with(|state| {
+        for gone in state
+            .unlinked
+            .iter_mut()
+            .filter(|gone| (gone.db, &gone.key[..]) == (db, key.bytes()))
+        {
+            gone.end = end;
+        }
+    });
+}
+
+/// A full load replaces all data, and with it the rules: none of before may stay.
+unsafe extern "C" fn on_loading(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    let starts = [
+        raw::REDISMODULE_SUBEVENT_LOADING_RDB_START,
+        raw::REDISMODULE_SUBEVENT_LOADING_AOF_START,
+        raw::REDISMODULE_SUBEVENT_LOADING_REPL_START,
+    ];
+    guard((), || {
+        if starts.contains(&what) {
+            with(|state| {
+                state.rules.clear();
+                state.open.clear();
+                state.unlinked.clear();
+            });
+        }
+    });
+}
+
+/// Models of an emptied database are gone without a word of their own; rules stay.
+unsafe extern "C" fn on_flush(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    data: *mut c_void,
+) {
+    guard((), || {
+        if what == raw::REDISMODULE_SUBEVENT_FLUSHDB_END {
+            return;
+        }
+        // SAFETY: with this event the server gives this struct.
+        let db = unsafe { data.cast::<raw::RedisModuleFlushInfoV1>().as_ref() }
+            .map_or(-1, |info| info.dbnum);
+        with(|state| state.open.retain(|(at, _)| db != -1 && *at != db));
+    });
+}
+
+unsafe extern "C" fn on_swap(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    data: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: with this event the server gives this struct.
+        let Some(swap) = (unsafe { data.cast::<raw::RedisModuleSwapDbInfoV1>().as_ref() }) else {
+            return;
+        };
+        let (a, b) = (swap.dbnum_first, swap.dbnum_second);
+        let swapped = |db: c_int| {
+            if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            }
+        };
+        with(|state| {
+            state.open = std::mem::take(&mut state.open)
+                .into_iter()
+                .map(|(db, key)| (swapped(db), key))
+                .collect();
+        });
+    });
+}
+
+unsafe extern "C" fn on_module_change(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        let missing = !effects::series_available(unsafe { Ctx::new(ctx) });
+        with(|state| state.series_missing = missing);
+    });
+}

@@ -1,0 +1,126 @@
+//! What the module knows beside the keys: rules, settings, counts, and where episodes are open. Main thread only.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::c_int;
+use std::sync::atomic::AtomicI64;
+
+use anomaly_core::episode::Event;
+use anomaly_core::model::{Outcome, Verdict};
+use anomaly_core::{Model, Rules};
+use lazy_static::lazy_static;
+
+use crate::keyspace::Unlinked;
+use crate::server::Ctx;
+use crate::settings::Settings;
+
+/// Counts since the server started, for INFO.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) readings: u64,
+    pub(crate) warnings: u64,
+    pub(crate) criticals: u64,
+    pub(crate) late: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) refused: u64,
+    pub(crate) suppressed: u64,
+    /// By the position in [`Event::ALL`].
+    pub(crate) alerts: [u64; Event::ALL.len()],
+    pub(crate) alert_failures: u64,
+    pub(crate) archived: u64,
+    pub(crate) archive_failures: u64,
+    /// Readings of ADD and MADD that were timed, one in [`crate::commands::TIMED`].
+    pub(crate) timed_readings: u64,
+    /// What those took.
+    pub(crate) timed_nanoseconds: u64,
+}
+
+impl Counts {
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        match outcome.verdict {
+            Verdict::Late => self.late += 1,
+            Verdict::Duplicate => self.duplicates += 1,
+            verdict => {
+                self.readings += 1;
+                self.warnings += u64::from(verdict == Verdict::Warning);
+                self.criticals += u64::from(verdict == Verdict::Critical);
+            }
+        }
+        self.suppressed += u64::from(outcome.suppressed);
+    }
+
+    /// Time in ADD and MADD so far, from the readings that were timed.
+    pub(crate) fn add_microseconds(&self) -> u64 {
+        let each = self.timed_nanoseconds as f64 / self.timed_readings.max(1) as f64;
+        (each * self.readings as f64 / 1e3) as u64
+    }
+
+    pub(crate) fn alerted(&mut self, event: Event) {
+        if let Some(count) = Event::ALL
+            .iter()
+            .position(|e| *e == event)
+            .and_then(|at| self.alerts.get_mut(at))
+        {
+            *count += 1;
+        }
+    }
+}
+
+/// Where a sensor is: database and key.
+pub(crate) type Place = (c_int, Vec<u8>);
+
+/// Everything there is one of.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) rules: Rules,
+    pub(crate) settings: Settings,
+    pub(crate) counts: Counts,
+    pub(crate) cluster: bool,
+    /// TimeSeries was looked for and is not there; looked for again when a module is loaded.
+    pub(crate) series_missing: bool,
+    /// Failures that have been logged: the first of each kind is.
+    pub(crate) logged: HashSet<String>,
+    /// Sensors whose episode is open. Kept by ingest, loading and keyspace events; whoever reads it looks at the key too.
+    pub(crate) open: BTreeSet<Place>,
+    /// Sensors that were just taken out of the keyspace with an open episode.
+    pub(crate) unlinked: Vec<Unlinked>,
+}
+
+impl State {
+    /// Notes whether the sensor's episode is open.
+    pub(crate) fn track(&mut self, db: c_int, key: &[u8], model: &Model) {
+        let place = (db, key.to_vec());
+        if model.alarm.open().is_some() {
+            self.open.insert(place);
+        } else {
+            self.open.remove(&place);
+        }
+    }
+
+    /// Whether this is the first failure of its kind. Bounded, whatever the texts.
+    pub(crate) fn first_of_kind(&mut self, failure: &str) -> bool {
+        self.logged.len() < 64 && self.logged.insert(failure.to_owned())
+    }
+}
+
+/// Sensors there are, on whatever thread they are freed.
+pub(crate) static SENSORS: AtomicI64 = AtomicI64::new(0);
+
+struct MainThread(RefCell<State>);
+
+// SAFETY: only `with` reaches the cell, and only callbacks that the server runs on its main thread (or, for saving, in a
+// forked child that has no other) call it.
+unsafe impl Sync for MainThread {}
+
+lazy_static! {
+    static ref STATE: MainThread = MainThread(RefCell::default());
+}
+
+/// Works on the state. Nothing inside may call the server, which could call back.
+pub(crate) fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
+    work(&mut STATE.0.borrow_mut())
+}
+
+pub(crate) fn init(ctx: Ctx) {
+    with(|state| state.cluster = ctx.is_cluster());
+}
