@@ -1,6 +1,7 @@
 //! `anomaly alerts`: shows every alert at least once, over restarts of this program and of the server.
 
 mod consumer;
+mod entries;
 mod log;
 mod name;
 mod seen;

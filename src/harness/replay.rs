@@ -1,6 +1,7 @@
 //! `anomaly replay`: recorded readings from CSV files, at any speed.
 
 mod badlines;
+mod columns;
 mod recording;
 mod report;
 
@@ -12,7 +13,8 @@ use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 
 use crate::replay::badlines::BadLines;
-use crate::replay::recording::{Columns, Line, Recording, Row};
+use crate::replay::columns::Columns;
+use crate::replay::recording::{Line, Recording, Row};
 use crate::replay::report::{FileReport, print};
 use crate::sender::{Reading, Sender, Sensor, Via, parse_pipeline};
 use crate::server::Server;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Connection, RedisError, Value};
 
+use super::entries::{EntryId, newest, streams};
 use super::seen::{Seen, id_in};
 use super::sink::Sink;
 use super::{Args, Begin, name};
@@ -36,7 +37,7 @@ struct Source {
     /// Its group was there, or was made: from now on a missing one means that somebody deleted it.
     joined: bool,
     /// The newest entry seen: where the group goes on if it has to be made again.
-    last: Option<(u64, u64)>,
+    last: Option<EntryId>,
     claim_cursor: String,
 }
 
@@ -186,8 +187,11 @@ impl<'a> Consumer<'a> {
             return Ok(false);
         };
         let mut any = false;
-        for (index, entries) in streams_of(&reply, &self.sources) {
-            any |= self.deliver(connection, index, entries)?;
+        for (stream, entries) in streams(&reply) {
+            let source = |source: &Source| source.stream.as_bytes() == stream;
+            if let Some(index) = self.sources.iter().position(source) {
+                any |= self.deliver(connection, index, entries)?;
+            }
         }
         Ok(any)
     }
@@ -241,22 +245,17 @@ impl<'a> Consumer<'a> {
             return Ok(false);
         };
         for batch in entries.chunks(self.args.batch as usize) {
-            let mut acknowledge = redis::cmd("XACK");
-            acknowledge.arg(&stream).arg(&self.args.group);
-            for id in batch.iter().filter_map(id_of) {
-                acknowledge.arg(id);
-            }
+            let ids: Vec<EntryId> = batch.iter().filter_map(EntryId::of).collect();
             for entry in batch {
                 self.show(&stream, entry)?;
             }
             if let Some(source) = self.sources.get_mut(index) {
-                source.last = source.last.max(
-                    batch
-                        .iter()
-                        .filter_map(id_of)
-                        .filter_map(|id| parse_id(&id))
-                        .max(),
-                );
+                source.last = source.last.max(ids.iter().max().copied());
+            }
+            let mut acknowledge = redis::cmd("XACK");
+            acknowledge.arg(&stream).arg(&self.args.group);
+            for id in ids {
+                acknowledge.arg(id.to_string());
             }
             self.ask(connection, &acknowledge)?;
         }
@@ -311,7 +310,7 @@ impl<'a> Consumer<'a> {
         let from = match source.last {
             // Not `$`: what is added between our look at the stream and this command would be lost.
             None if !source.joined && self.args.from == Begin::New => newest.unwrap_or_default(),
-            None => (0, 0),
+            None => EntryId::default(),
             Some(last) => last,
         };
         let mut command = redis::cmd("XGROUP");
@@ -319,7 +318,7 @@ impl<'a> Consumer<'a> {
             .arg("CREATE")
             .arg(&source.stream)
             .arg(&self.args.group)
-            .arg(format!("{}-{}", from.0, from.1));
+            .arg(from.to_string());
         match command.arg("MKSTREAM").exec(connection) {
             Ok(()) => source.last = Some(from),
             Err(error) if error.code() == Some("BUSYGROUP") => {}
@@ -343,78 +342,5 @@ impl<'a> Consumer<'a> {
                 self.trimmed
             ));
         }
-    }
-}
-
-/// The id that the stream gave out last; `None` if there is no stream.
-fn newest(connection: &mut Connection, stream: &str) -> Result<Option<(u64, u64)>, RedisError> {
-    let info: Result<Value, RedisError> = redis::cmd("XINFO")
-        .arg("STREAM")
-        .arg(stream)
-        .query(connection);
-    let flat = match info {
-        Ok(Value::Array(flat)) => flat,
-        Ok(Value::Map(pairs)) => pairs
-            .into_iter()
-            .flat_map(|(name, value)| [name, value])
-            .collect(),
-        Ok(_) => return Ok(None),
-        Err(error)
-            if error
-                .detail()
-                .is_some_and(|detail| detail.contains("no such key")) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    let id = flat.chunks(2).find_map(|pair| match pair {
-        [name, value] if bytes(name) == Some(b"last-generated-id") => bytes(value),
-        _ => None,
-    });
-    Ok(id.and_then(|id| parse_id(&String::from_utf8_lossy(id))))
-}
-
-fn parse_id(id: &str) -> Option<(u64, u64)> {
-    let (ms, seq) = id.split_once('-')?;
-    Some((ms.parse().ok()?, seq.parse().ok()?))
-}
-
-fn id_of(entry: &Value) -> Option<String> {
-    let Value::Array(parts) = entry else {
-        return None;
-    };
-    Some(String::from_utf8_lossy(bytes(parts.first()?)?).into_owned())
-}
-
-/// The reply of XREADGROUP as (index of the source, entries).
-fn streams_of<'r>(reply: &'r Value, sources: &[Source]) -> Vec<(usize, &'r [Value])> {
-    let pairs: Vec<(&Value, &Value)> = match reply {
-        Value::Array(streams) => streams.iter().filter_map(pair).collect(),
-        Value::Map(streams) => streams
-            .iter()
-            .map(|(stream, entries)| (stream, entries))
-            .collect(),
-        _ => Vec::new(),
-    };
-    let known = |(stream, entries): (&Value, &'r Value)| {
-        let index = sources
-            .iter()
-            .position(|source| Some(source.stream.as_bytes()) == bytes(stream))?;
-        match entries {
-            Value::Array(entries) => Some((index, entries.as_slice())),
-            _ => None,
-        }
-    };
-    pairs.into_iter().filter_map(known).collect()
-}
-
-fn pair(value: &Value) -> Option<(&Value, &Value)> {
-    let Value::Array(parts) = value else {
-        return None;
-    };
-    match parts.as_slice() {
-        [first, second] => Some((first, second)),
-        _ => None,
     }
 }
