@@ -126,10 +126,10 @@ pub(crate) fn load(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     internal(ctx)?;
     let model = codec::load(args.bytes(2))?;
     let (name, db) = (sensor(args, 1)?, ctx.db());
-    let key = Key::open(ctx, name, Mode::Change);
-    let slot = datatype::model_or_new(&key)?;
+    let mut key = Key::open(ctx, name, Mode::Change);
+    let slot = datatype::model_or_new(&mut key)?;
     *slot = model;
-    key.modified(ctx, name);
+    ctx.modified(name);
     with(|state| state.track(db, name.bytes(), slot));
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
@@ -146,8 +146,8 @@ fn internal(ctx: Ctx) -> Result<(), Error> {
 
 pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let name = sensor(args, 1)?;
-    let key = Key::open(ctx, name, Mode::Look);
-    let Some(model) = datatype::model(&key)? else {
+    let mut key = Key::open(ctx, name, Mode::Look);
+    let Some(model) = datatype::model(&mut key)? else {
         ctx.reply_null();
         return Ok(());
     };
@@ -168,8 +168,8 @@ pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
 
 pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let (name, ack) = (sensor(args, 1)?, Ack::parse(&args.rest(2))?);
-    let key = Key::open(ctx, name, Mode::Change);
-    let alert = datatype::model(&key)?.and_then(|model| {
+    let mut key = Key::open(ctx, name, Mode::Change);
+    let alert = datatype::model(&mut key)?.and_then(|model| {
         let profile = with(|state| model.profile(name.bytes(), &mut state.rules));
         Alert::of_ack(
             name.bytes(),
@@ -181,7 +181,7 @@ pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         )
     });
     if let Some(alert) = &alert {
-        key.modified(ctx, name);
+        ctx.modified(name);
         ctx.replicate_verbatim();
         if ctx.decides() {
             effects::alert(ctx, name.bytes(), alert);
@@ -193,8 +193,8 @@ pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
 
 pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let name = sensor(args, 1)?;
-    let key = Key::open(ctx, name, Mode::Change);
-    let Some(model) = datatype::model(&key)? else {
+    let mut key = Key::open(ctx, name, Mode::Change);
+    let Some(model) = datatype::model(&mut key)? else {
         ctx.reply_int(0);
         return Ok(());
     };
@@ -206,7 +206,7 @@ pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         state.track(db, name.bytes(), model);
         alert
     });
-    key.modified(ctx, name);
+    ctx.modified(name);
     ctx.replicate_verbatim();
     if let Some(alert) = alert {
         if ctx.decides() {
@@ -253,8 +253,8 @@ fn with_model<T>(
         return None;
     }
     let name = ctx.string(name);
-    let key = Key::open(ctx, name.borrow(), Mode::Look);
-    let seen = datatype::model(&key)
+    let mut key = Key::open(ctx, name.borrow(), Mode::Look);
+    let seen = datatype::model(&mut key)
         .ok()
         .flatten()
         .and_then(|model| look(model));

@@ -71,7 +71,7 @@ fn give(model: Model) -> *mut c_void {
 }
 
 /// The model at an open key; `None` where there is no key.
-pub(crate) fn model(key: &Key) -> Result<Option<&mut Model>, Error> {
+pub(crate) fn model(key: &mut Key) -> Result<Option<&mut Model>, Error> {
     if key.is_empty() {
         return Ok(None);
     }
@@ -88,7 +88,7 @@ pub(crate) fn model(key: &Key) -> Result<Option<&mut Model>, Error> {
 }
 
 /// The model at a key opened to be changed, a new one where there is no key.
-pub(crate) fn model_or_new(key: &Key) -> Result<&mut Model, Error> {
+pub(crate) fn model_or_new(key: &mut Key) -> Result<&mut Model, Error> {
     if key.is_empty() {
         // SAFETY: the key is open for writing; the value is the server's from here on.
         unsafe {

@@ -70,8 +70,8 @@ pub(crate) fn apply(
 /// The change of the model, and nothing else.
 fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
     let (name, db) = (sensor.bytes(), ctx.db());
-    let key = Key::open(ctx, sensor, Mode::Change);
-    let model = datatype::model_or_new(&key)?;
+    let mut key = Key::open(ctx, sensor, Mode::Change);
+    let model = datatype::model_or_new(&mut key)?;
     let taken = fence::caught(|| {
         with(|state| {
             let outcome = model.ingest(name, reading, &mut state.rules);
@@ -87,7 +87,7 @@ fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
             }
         })
     });
-    key.modified(ctx, sensor);
+    ctx.modified(sensor);
     taken.ok_or_else(|| {
         // Whatever it holds now is not to be trusted.
         *model = Model::default();

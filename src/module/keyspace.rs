@@ -153,8 +153,8 @@ unsafe extern "C" fn on_key_event(
 
 /// A value has come to lie under another name: it goes by other rules.
 fn arrived(ctx: Ctx, name: Str<'_>) {
-    let key = Key::open(ctx, name, Mode::Look);
-    if let Ok(Some(model)) = datatype::model(&key) {
+    let mut key = Key::open(ctx, name, Mode::Look);
+    if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
         with(|state| state.track(ctx.db(), name.bytes(), model));
     }

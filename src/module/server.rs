@@ -196,6 +196,13 @@ impl Ctx {
         };
     }
 
+    /// Tells whoever watches or caches a key that it has changed. Opening it to change it does not: a request that is
+    /// refused has changed nothing.
+    pub(crate) fn modified(self, name: Str<'_>) {
+        // SAFETY: a live context and string.
+        unsafe { api!(RedisModule_SignalModifiedKey(self.0, name.0)) };
+    }
+
     pub(crate) fn reply_simple(self, text: &CStr) {
         // SAFETY: a live context and a C string.
         unsafe { api!(RedisModule_ReplyWithSimpleString(self.0, text.as_ptr())) };
@@ -412,13 +419,6 @@ impl Key {
 
     pub(crate) fn raw(&self) -> *mut raw::RedisModuleKey {
         self.0
-    }
-
-    /// Tells whoever watches or caches the key that it has changed. Opening it to change it does not: a request that is
-    /// refused has changed nothing.
-    pub(crate) fn modified(&self, ctx: Ctx, name: Str<'_>) {
-        // SAFETY: a live context and string.
-        unsafe { api!(RedisModule_SignalModifiedKey(ctx.raw(), name.0)) };
     }
 }
 
