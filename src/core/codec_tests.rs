@@ -1,1 +1,358 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::testing::{KEY, Sensor, any_value, at, cases, reading};
+
+/// One model for each shape that the stored form can take, made by readings alone.
+fn stories() -> Vec<(&'static str, Sensor)> {
+    let told = |settings: &str, readings: &[(i64, f64)]| {
+        let mut sensor = Sensor::new(settings);
+        for (ms, value) in readings {
+            sensor.add(*ms, *value);
+        }
+        sensor
+    };
+    let mut acked = told(
+        "zscore 3 window 5 max 28 critical-max 35 rate 100 recent 3 for 2",
+        &[
+            (1000, 20.0),
+            (2000, 20.5),
+            (2000, 20.5),
+            (3000, 19.5),
+            (1500, 19.0),
+            (4000, 20.25),
+            (5000, 19.75),
+            (6000, 20.0),
+            (7000, 31.0),
+            (8000, 36.5),
+            (7500, 20.0),
+            (7600, 20.0),
+        ],
+    );
+    acked.model.alarm.acknowledge(b"eva\xff").unwrap();
+    let alarmed = [(1000, 36.0), (2000, 20.0), (3000, 36.0)];
+    let limits = "max 28 critical-max 35 clear 1 cooldown 60000";
+    vec![
+        ("empty", Sensor::new("")),
+        ("acked", acked),
+        (
+            "pending",
+            told(
+                "min -5 for 3 window 4",
+                &[(1000, 1e-310), (2000, -1.7e308), (3000, -6.0)],
+            ),
+        ),
+        ("cooling", told(limits, &alarmed[..2])),
+        ("silent", told(limits, &alarmed)),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits
+        .chunks(2)
+        .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+        .collect()
+}
+
+/// What version 1 wrote. These files are never changed; another version gets files of its own.
+const CORPUS: [(&str, &str); 5] = [
+    ("empty", include_str!("corpus/model-v1-empty.hex")),
+    ("acked", include_str!("corpus/model-v1-acked.hex")),
+    ("pending", include_str!("corpus/model-v1-pending.hex")),
+    ("cooling", include_str!("corpus/model-v1-cooling.hex")),
+    ("silent", include_str!("corpus/model-v1-silent.hex")),
+];
+
+fn pinned(name: &str) -> Vec<u8> {
+    unhex(CORPUS.iter().find(|(n, _)| *n == name).unwrap().1)
+}
+
+#[test]
+fn models_of_version_1_load_and_go_on() {
+    for ((name, mut made), (file, text)) in stories().into_iter().zip(CORPUS) {
+        assert_eq!(name, file);
+        let mut loaded = Sensor {
+            model: load(&unhex(text)).unwrap(),
+            rules: std::mem::take(&mut made.rules),
+        };
+        let on = loaded.add(90_000, 36.0);
+        std::mem::swap(&mut made.rules, &mut loaded.rules);
+        assert_eq!(on, made.add(90_000, 36.0), "{name}");
+        assert_eq!(loaded.stored(), made.stored(), "{name}");
+    }
+}
+
+#[test]
+fn what_a_model_of_version_1_knew_is_still_known() {
+    let acked = load(&pinned("acked")).unwrap();
+    assert_eq!(
+        (acked.readings, acked.late, acked.duplicates),
+        (8, 3, 1),
+        "the counters"
+    );
+    assert_eq!(acked.streak.length, 2);
+    assert_eq!(
+        (acked.first, acked.newest()),
+        (Some(at(1000)), Some(reading(8000, 36.5)))
+    );
+    assert_eq!((acked.verdict, acked.scores.len()), (Verdict::Critical, 3));
+    assert_eq!(acked.baseline.window.as_ref().unwrap().len(), 5);
+    let recent: Vec<_> = acked.recent.as_ref().unwrap().readings().copied().collect();
+    assert_eq!(
+        recent,
+        [
+            reading(6000, 20.0),
+            reading(7000, 31.0),
+            reading(8000, 36.5)
+        ]
+    );
+    let episode = acked.alarm.open().unwrap();
+    assert_eq!(
+        (episode.start, episode.severity, episode.alerts),
+        (at(7000), Severity::Critical, 2)
+    );
+    assert_eq!(episode.acked_by.as_deref(), Some(&b"eva\xff"[..]));
+    assert!(episode.crossed.high && !episode.crossed.low);
+    let phase = |name: &str| {
+        let model = load(&pinned(name)).unwrap();
+        model.alarm.episode.map(|episode| episode.phase)
+    };
+    assert_eq!(phase("cooling"), Some(Phase::Cooling(at(62_000))));
+    assert_eq!(phase("silent"), Some(Phase::Silent(at(62_000))));
+    assert_eq!(phase("pending"), None);
+    assert_eq!(load(&pinned("pending")).unwrap().alarm.abnormal_run, 2);
+    assert_eq!(load(&pinned("empty")).unwrap().readings, 0);
+}
+
+#[test]
+fn the_stored_form_is_that_of_its_version() {
+    assert_eq!(
+        VERSION, 1,
+        "a new version needs its own corpus, beside this"
+    );
+    for (name, sensor) in stories() {
+        assert_eq!(
+            hex(&sensor.stored()),
+            hex(&pinned(name)),
+            "{name}: the form has changed without a new version"
+        );
+    }
+}
+
+#[test]
+fn a_truncated_or_lengthened_model_is_refused() {
+    for (name, sensor) in stories() {
+        let stored = sensor.stored();
+        assert!(load(&stored).is_ok());
+        for end in 0..stored.len() {
+            assert!(
+                matches!(load(&stored[..end]), Err(Error::Payload { .. })),
+                "{name} cut at {end}"
+            );
+        }
+        for more in [&[0][..], &[1], &stored] {
+            let longer = [&stored, more].concat();
+            assert!(
+                matches!(load(&longer), Err(Error::Payload { .. })),
+                "{name} lengthened"
+            );
+        }
+    }
+}
+
+#[test]
+fn another_version_is_refused() {
+    for version in [0, 2, 255] {
+        let mut stored = Sensor::new("").stored();
+        stored[0] = version;
+        let refused = load(&stored).unwrap_err().to_string();
+        assert!(refused.contains("version"), "{refused}");
+    }
+}
+
+/// Damaged bytes are refused, or taken for exactly the model that they would be the stored form of; and such a model
+/// works and can be stored again, or a hostile RESTORE would make the next RDB file unreadable.
+fn survives(damaged: &[u8]) {
+    let Ok(model) = load(damaged) else {
+        return;
+    };
+    assert_eq!(save(&model), damaged, "it saves what it was loaded from");
+    for settings in [
+        "zscore 3 window 5 max 28 rate 1 recent 3 for 2 repeat 1000 cooldown 1000 clear 1",
+        "zscore 3 window 2 recent 50 learn no",
+        "enabled no",
+    ] {
+        let mut sensor = Sensor::new(settings);
+        sensor.model = model.clone();
+        let newest = model.newest().map_or(0, |r| r.at.millis());
+        for (i, value) in [20.0, 20.0, -1.7e308, 1e-310, 99.0, 20.0, 1.7e308]
+            .into_iter()
+            .enumerate()
+        {
+            let outcome = sensor.add(newest.saturating_add(1000 * i as i64), value);
+            let profile = sensor.profile();
+            let told = crate::command::info::reply(KEY, &sensor.model, &profile, 0);
+            let mut numbers = crate::testing::doubles(&told);
+            numbers.push(outcome.score());
+            assert!(numbers.iter().all(|x| x.is_finite()), "{told:?}");
+            let alert = crate::alert::Alert::of_outcome(KEY, reading(0, value), &outcome, &profile);
+            assert_eq!(alert.is_some(), outcome.transition.is_some());
+            assert!(
+                load(&sensor.stored()).is_ok(),
+                "what it became can be loaded"
+            );
+        }
+        sensor.model.alarm.acknowledge(b"x");
+    }
+}
+
+#[test]
+fn every_single_flipped_bit_is_refused_or_harmless() {
+    for (_, sensor) in stories() {
+        let stored = sensor.stored();
+        for bit in 0..stored.len() * 8 {
+            let mut damaged = stored.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            survives(&damaged);
+        }
+    }
+}
+
+#[test]
+fn counters_at_their_end_do_not_run_over() {
+    let (_, sensor) = stories().swap_remove(1);
+    let mut model = sensor.model;
+    (model.readings, model.late, model.duplicates) = (u64::MAX, u64::MAX, u64::MAX);
+    model.baseline.readings = u32::MAX;
+    model.baseline.window.as_mut().unwrap().seen = u32::MAX;
+    model.recent.as_mut().unwrap().seen = u64::MAX;
+    (model.alarm.abnormal_run, model.alarm.episodes) = (u32::MAX, u32::MAX);
+    let episode = model.alarm.episode.as_mut().unwrap();
+    (episode.readings, episode.normal_run, episode.alerts) = (u32::MAX, u32::MAX, u32::MAX);
+    survives(&save(&model));
+    let mut late = Sensor::new("");
+    late.model = load(&save(&model)).unwrap();
+    assert_eq!(late.add(0, 1.0).verdict, Verdict::Late);
+    assert_eq!(late.add(8000, 36.5).verdict, Verdict::Duplicate);
+    assert!(load(&late.stored()).is_ok());
+}
+
+fn settings() -> impl Strategy<Value = String> {
+    let some = |all: &[&'static str]| prop::sample::select(all.to_vec());
+    (
+        some(&[
+            "max 28",
+            "zscore 2 window 4",
+            "rate 5",
+            "min 0 max 28 zscore 3 rate 9",
+            "",
+        ]),
+        some(&["", "recent 1", "recent 7"]),
+        some(&[
+            "",
+            "for 2 clear 1",
+            "clear 2 cooldown 5000",
+            "clear 1 cooldown 60000 repeat 1000",
+            "enabled no",
+        ]),
+        some(&["", "learn no", "clear-margin 2"]),
+    )
+        .prop_map(|(a, b, c, d)| format!("{a} {b} {c} {d}"))
+}
+
+/// A model after readings under one rule, then under another, with an acknowledgement between.
+fn models() -> impl Strategy<Value = Sensor> {
+    let value = prop_oneof![3 => 15.0..40.0f64, 1 => any_value()];
+    let readings = || prop::collection::vec((-2000..4000i64, value.clone()), 0..40);
+    (
+        settings(),
+        readings(),
+        any::<bool>(),
+        settings(),
+        readings(),
+    )
+        .prop_map(|(first, before, ack, second, after)| {
+            let mut sensor = Sensor::new(&first);
+            let mut now = 100_000_i64;
+            let mut reads = |sensor: &mut Sensor, readings: Vec<(i64, f64)>| {
+                for (step, value) in readings {
+                    now = (now + step).max(0);
+                    sensor.add(now, value);
+                }
+            };
+            reads(&mut sensor, before);
+            if ack {
+                sensor.model.alarm.acknowledge(b"eva");
+            }
+            sensor.rules.clear();
+            sensor.set(&second);
+            reads(&mut sensor, after);
+            sensor
+        })
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn a_model_loads_as_it_was_saved(sensor in models()) {
+        let stored = sensor.stored();
+        let loaded = load(&stored).unwrap();
+        prop_assert_eq!(&save(&loaded), &stored);
+        prop_assert_eq!(&loaded.alarm, &sensor.model.alarm);
+        prop_assert_eq!(&loaded.baseline, &sensor.model.baseline);
+        prop_assert_eq!(&loaded.recent, &sensor.model.recent);
+        prop_assert_eq!(loaded.streak, sensor.model.streak);
+        prop_assert_eq!(&loaded.scores, &sensor.model.scores);
+        prop_assert_eq!(
+            (loaded.readings, loaded.late, loaded.duplicates, loaded.first, loaded.verdict, loaded.score, loaded.mean, loaded.squares),
+            (sensor.model.readings, sensor.model.late, sensor.model.duplicates, sensor.model.first, sensor.model.verdict, sensor.model.score, sensor.model.mean, sensor.model.squares)
+        );
+        prop_assert!(loaded.bytes() <= sensor.model.bytes());
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_harmless(sensor in models(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut stored = sensor.stored();
+        for (index, byte) in damage {
+            let at = index.index(stored.len());
+            stored[at] = byte;
+        }
+        survives(&stored);
+    }
+
+    #[test]
+    fn any_bytes_whatever_are_read_without_harm(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Some(version) = bytes.first_mut() {
+            *version = VERSION;
+        }
+        survives(&bytes);
+    }
+}
+
+#[test]
+fn the_random_models_meet_every_shape_of_an_alarm() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen = [false; 6];
+    for _ in 0..400 {
+        let model = models().new_tree(&mut runner).unwrap().current().model;
+        let episode = model.alarm.episode.as_deref();
+        for (seen, now) in seen.iter_mut().zip([
+            model.recent.is_some(),
+            model.alarm.abnormal_run > 0,
+            episode.is_some_and(|e| e.acked_by.is_some()),
+            episode.is_some_and(|e| e.phase == Phase::Firing),
+            episode.is_some_and(|e| matches!(e.phase, Phase::Silent(_))),
+            episode.is_some_and(|e| matches!(e.phase, Phase::Cooling(_))),
+        ]) {
+            *seen |= now;
+        }
+    }
+    assert_eq!(seen, [true; 6]);
+}

@@ -32,6 +32,7 @@ pub(crate) fn changes(settings: &str) -> Vec<Change> {
 }
 
 /// A sensor with the rules of its server.
+#[derive(Debug)]
 pub(crate) struct Sensor {
     pub(crate) model: Model,
     pub(crate) rules: Rules,
