@@ -107,3 +107,90 @@ impl Edge {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Verdict;
+    use crate::testing::Sensor;
+
+    fn found(settings: &str, value: f64) -> Finding {
+        Sensor::new(settings).ask(0, value).finding.unwrap()
+    }
+
+    #[test]
+    fn a_reading_on_the_limit_is_normal_and_the_very_next_number_is_not() {
+        for limit in [28.0, 0.0, -5.0, 1e-310, 1.7e308, -1e300] {
+            for (settings, beyond) in [
+                (format!("max {limit:?}"), f64::next_up(limit)),
+                (format!("min {limit:?}"), f64::next_down(limit)),
+                (format!("critical-max {limit:?}"), f64::next_up(limit)),
+                (format!("min {limit:?} max {limit:?}"), f64::next_up(limit)),
+            ] {
+                let on = found(&settings, limit);
+                assert_eq!((on.severity, on.score()), (None, 0.5), "{settings}");
+                let next = found(&settings, beyond);
+                assert!(
+                    next.severity.is_some() && next.score() > 0.5,
+                    "{settings}: {next:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_limit_has_its_own_side_and_severity() {
+        let settings = "critical-min 5 min 10 max 28 critical-max 35";
+        for (value, severity, side, threshold) in [
+            (4.9, Some(Severity::Critical), Side::Low, 5.0),
+            (5.0, Some(Severity::Warning), Side::Low, 10.0),
+            (9.9, Some(Severity::Warning), Side::Low, 10.0),
+            (10.0, None, Side::None, 10.0),
+            (20.0, None, Side::None, 28.0),
+            (28.0, None, Side::None, 28.0),
+            (28.1, Some(Severity::Warning), Side::High, 28.0),
+            (35.0, Some(Severity::Warning), Side::High, 28.0),
+            (35.1, Some(Severity::Critical), Side::High, 35.0),
+        ] {
+            let f = found(settings, value);
+            assert_eq!(
+                (f.severity, f.side, f.threshold),
+                (severity, side, threshold),
+                "{value}"
+            );
+            assert_eq!(
+                (f.expected, f.lower, f.upper),
+                (None, Some(10.0), Some(28.0))
+            );
+        }
+    }
+
+    #[test]
+    fn a_critical_limit_alone_knows_no_warning() {
+        assert_eq!(
+            found("critical-max 35", 35.1).severity,
+            Some(Severity::Critical)
+        );
+        assert_eq!(found("critical-max 35", 34.9).severity, None);
+    }
+
+    #[test]
+    fn with_two_limits_the_middle_scores_zero_and_with_one_the_far_side_does() {
+        assert_eq!(found("min 10 max 30", 20.0).score(), 0.0);
+        assert_eq!(found("min 10 max 30", 25.0).ratio, 0.5);
+        assert_eq!(found("max 30", -1e9).score(), 0.0);
+        assert_eq!(found("max 0", 1.0).ratio, 2.0, "a limit of 0 has no size");
+    }
+
+    #[test]
+    fn limits_on_a_side_that_is_not_watched_are_not_there() {
+        let f = found("min 10 max 28 direction high", 5.0);
+        assert_eq!(
+            (f.severity, f.lower, f.upper),
+            (None, None, Some(28.0)),
+            "5 is not within 10 to 28"
+        );
+        let outcome = Sensor::new("max 28 direction low").ask(0, 99.0);
+        assert_eq!((outcome.verdict, outcome.finding), (Verdict::Normal, None));
+    }
+}

@@ -43,3 +43,52 @@ pub fn judge(baseline: &Baseline, reading: Reading, profile: &Profile) -> Judgem
         detail: Detail::Change { per_second },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::Detail;
+    use crate::model::Verdict;
+    use crate::testing::Sensor;
+
+    #[test]
+    fn a_change_is_measured_per_second_between_the_two_readings() {
+        let mut sensor = Sensor::new("rate 2");
+        sensor.add(10_000, 5.0);
+        for (ms, value, per_second, verdict) in [
+            (10_500, 6.0, 2.0, Verdict::Normal),
+            (10_500, 6.5, 3.0, Verdict::Critical),
+            (10_400, 6.0, 2.5, Verdict::Warning),
+            (70_000, 105.0, 100.0 / 60.0, Verdict::Normal),
+            (10_001, 5.0, 0.0, Verdict::Normal),
+            (10_001, 4.0, -1000.0, Verdict::Critical),
+        ] {
+            let outcome = sensor.ask(ms, value);
+            assert_eq!(outcome.verdict, verdict, "{ms} {value}");
+            let found = outcome.finding.unwrap();
+            assert_eq!(found.detail, Detail::Change { per_second });
+            assert_eq!((found.expected, found.threshold), (Some(5.0), 2.0));
+        }
+    }
+
+    #[test]
+    fn the_band_is_what_may_be_reached_by_then() {
+        let mut sensor = Sensor::new("rate 2");
+        sensor.add(0, 5.0);
+        let found = sensor.ask(3000, 5.0).finding.unwrap();
+        assert_eq!((found.lower, found.upper), (Some(-1.0), Some(11.0)));
+    }
+
+    #[test]
+    fn it_goes_by_the_reading_before_also_where_that_was_abnormal() {
+        for learn in ["yes", "no"] {
+            let mut sensor = Sensor::new(&format!("rate 2 learn {learn}"));
+            sensor.add(0, 5.0);
+            assert_eq!(sensor.add(1000, 50.0).verdict, Verdict::Critical);
+            assert_eq!(
+                sensor.add(2000, 51.0).verdict,
+                Verdict::Normal,
+                "learn {learn}"
+            );
+        }
+    }
+}
