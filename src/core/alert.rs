@@ -72,7 +72,9 @@ impl Alert {
             side: decided.map_or(episode.side, |finding| finding.side),
             threshold: decided.map_or(episode.threshold, |finding| finding.threshold),
             score: outcome.score(),
-            band: outcome.finding.as_ref(),
+            band: decided
+                .or(outcome.own.as_ref())
+                .or(outcome.finding.as_ref()),
             reason: reason::of_outcome(reading, outcome, profile),
             extra: Vec::new(),
         };

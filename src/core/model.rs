@@ -62,6 +62,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The finding that decided it, or came nearest to.
     pub finding: Option<Finding>,
+    /// What the open episode's own detector found: it tells why the episode is over.
+    pub own: Option<Finding>,
     /// Readings still needed, during warm-up.
     pub needed: u32,
     /// The newest reading before this one.
@@ -240,6 +242,7 @@ impl Model {
         let mut outcome = Outcome {
             verdict: Verdict::Normal,
             finding: None,
+            own: None,
             needed: 0,
             newest,
             transition: None,
@@ -282,6 +285,7 @@ impl Model {
         let mut on = 0;
         let mut warming: Option<u32> = None;
         let crossed = self.alarm.crossed();
+        let own = self.alarm.open().map(|episode| episode.kind);
         for kind in Kind::BUILT.into_iter().filter(|kind| kind.is_on(profile)) {
             let score = match self.baseline.judge(kind, reading, profile, crossed) {
                 Judgement::Skipped => 0.0,
@@ -290,6 +294,9 @@ impl Model {
                     0.0
                 }
                 Judgement::Scored(finding) => {
+                    if own == Some(kind) {
+                        outcome.own = Some(finding);
+                    }
                     let worse = |best: &Finding| {
                         (finding.severity, finding.ratio) > (best.severity, best.ratio)
                     };

@@ -13,6 +13,7 @@ use crate::units::Side;
 pub fn of_outcome(reading: Reading, outcome: &Outcome, profile: &Profile) -> String {
     match (&outcome.transition, &outcome.finding) {
         (Some((Event::Resolved, episode)), Some(finding)) => {
+            let finding = outcome.own.as_ref().unwrap_or(finding);
             of_return(reading, finding, episode, profile)
         }
         (Some((Event::Resolved, episode)), None) => {
@@ -179,5 +180,142 @@ fn above(side: Side) -> &'static str {
         Side::High => "above",
         Side::Low => "below",
         Side::None => "at",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Sensor, reading};
+
+    /// The sentence for the last of these readings.
+    fn said(settings: &str, readings: &[(i64, f64)]) -> String {
+        let mut sensor = Sensor::new(settings);
+        let mut said = String::new();
+        for (ms, value) in readings {
+            let outcome = sensor.add(*ms, *value);
+            said = of_outcome(reading(*ms, *value), &outcome, &sensor.profile());
+        }
+        said
+    }
+
+    #[test]
+    fn limits_are_told_with_the_side_and_the_unit() {
+        let all = "critical-min 5 min 10 max 28 critical-max 35 unit °C";
+        for (settings, value, expected) in [
+            (all, 31.9, "31.9 °C is above the limit 28 (critical at 35)"),
+            (all, 36.0, "36 °C is above the limit 28 (critical at 35)"),
+            (all, 7.5, "7.5 °C is below the limit 10 (critical at 5)"),
+            (all, 20.0, "20 °C is within the limits 10 to 28"),
+            ("max 28", 31.0, "31 is above the limit 28"),
+            ("min 10", 1.0, "1 is below the limit 10"),
+            ("max 28", 28.0, "28 is not above the limit 28"),
+            ("min 10", 10.0, "10 is not below the limit 10"),
+            ("critical-max 35", 40.0, "40 is above the critical limit 35"),
+            (
+                "min 10 max 28 direction high",
+                5.0,
+                "5 is not above the limit 28",
+            ),
+            ("max 28 direction low", 99.0, "no detector is on"),
+        ] {
+            assert_eq!(said(settings, &[(0, value)]), expected);
+        }
+        let margin = "max 28 clear-margin 1";
+        assert_eq!(
+            said(margin, &[(0, 31.0), (1000, 27.5)]),
+            "27.5 is inside the limit 28 again, but not by the margin 1"
+        );
+    }
+
+    #[test]
+    fn deviations_are_told_in_standard_deviations() {
+        let past: Vec<(i64, f64)> = (0..5)
+            .map(|i| (i * 1000, [-1.0, -1.0, 1.0, 1.0, 0.0][i as usize]))
+            .collect();
+        let then = |value| [&past[..], &[(5000, value)]].concat();
+        let settings = "zscore 3 window 5 unit V";
+        assert_eq!(
+            said(settings, &then(4.8)),
+            "4.8 V is 4.8 sd above the mean 0 of the last 5 readings"
+        );
+        assert_eq!(
+            said(settings, &then(-123.4)),
+            "-123.4 V is 123 sd below the mean 0 of the last 5 readings"
+        );
+        assert_eq!(
+            said(settings, &then(0.0)),
+            "0 V is the mean of the last 5 readings"
+        );
+        let still: Vec<(i64, f64)> = (0..6)
+            .map(|i| (i * 1000, if i < 5 { 7.0 } else { 7.5 }))
+            .collect();
+        assert_eq!(
+            said(settings, &still),
+            "7.5 V is above 7, the value of the last 5 readings without exception"
+        );
+        assert_eq!(
+            said(settings, &past[..2]),
+            "not enough readings yet: 4 more needed"
+        );
+    }
+
+    #[test]
+    fn changes_are_told_per_second_and_are_never_called_allowed_when_they_are_not() {
+        let moved = |settings: &str, value| said(settings, &[(0, 10.0), (2000, value)]);
+        assert_eq!(
+            moved("rate 1 unit °C", 34.0),
+            "34 °C: it rose by 12 °C per second, more than the allowed 1"
+        );
+        assert_eq!(
+            moved("rate 1", 9.0),
+            "9: it fell by 0.5 per second, within the allowed 1"
+        );
+        assert_eq!(moved("rate 1", 10.0), "10 has not changed");
+        assert_eq!(
+            moved("rate 1 direction high", -10.0),
+            "-10: it fell by 10 per second, more than the allowed 1"
+        );
+    }
+
+    #[test]
+    fn transitions_say_how_many_readings_and_how_long() {
+        let limits = "max 28 for 2 clear 2 repeat 60000";
+        let abnormal = [(0, 31.0), (60_000, 32.0)];
+        assert_eq!(
+            said(limits, &abnormal),
+            "32 is above the limit 28; 2 of 2 readings abnormal"
+        );
+        let repeated = [&abnormal[..], &[(120_000, 33.0)]].concat();
+        assert_eq!(
+            said(limits, &repeated),
+            "33 is above the limit 28; still abnormal after 2 min"
+        );
+        let over = [&abnormal[..], &[(120_000, 20.0), (180_000, 21.0)]].concat();
+        assert_eq!(
+            said(limits, &over),
+            "21 is not above the limit 28; 2 of 2 readings normal, over after 3 min, peak score 0.533"
+        );
+    }
+
+    #[test]
+    fn what_was_not_judged_is_told_too() {
+        assert_eq!(
+            said("max 28", &[(5000, 1.0), (4000, 1.0)]),
+            "older than the newest reading (5000): archived, not scored"
+        );
+        assert_eq!(
+            said("max 28", &[(5000, 1.0), (5000, 1.0)]),
+            "the newest reading (5000) again: only counted"
+        );
+        assert_eq!(
+            said("enabled no", &[(5000, 1.0)]),
+            "the rule says enabled no: archived, not scored"
+        );
+        assert_eq!(said("auto off", &[(5000, 1.0)]), "no detector is on");
+        assert_eq!(
+            said("rate 1", &[(5000, 1.0), (5000, 2.0)]),
+            "no detector can judge a second reading of one instant (5000)"
+        );
     }
 }

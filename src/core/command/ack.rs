@@ -5,6 +5,7 @@ use crate::error::Error;
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "1 if an open episode was acknowledged (this writes an `ack` alert), 0 if there is none or it was before",
     fast: true,
     keys: Keys::One(1),
     ..write(

@@ -19,6 +19,7 @@ pub(super) const WHEN: Arg = Arg::of(
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "the verdict as a simple string: `normal`, `warning`, `critical`, `warmup`, `late` or `duplicate`; with EXPLAIN a map that tells why",
     complexity: "O(1); O(R) with R rules for the first reading of a sensor and after rules have changed",
     fast: true,
     keys: Keys::One(1),

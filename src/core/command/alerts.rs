@@ -9,6 +9,7 @@ use crate::units::Severity;
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "an array of maps, one for each open episode; with STREAMS an array of keys",
     complexity: "O(N) with N open episodes",
     ..read(
         "anomaly.alerts",

@@ -17,9 +17,11 @@ const SETTING: Arg = Arg::of(
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "depends on subcommand",
     complexity: "Depends on subcommand",
     subcommands: &[
         Spec {
+            reply: "OK",
             complexity: "O(N) with N rules",
             ..write(
                 "set",
@@ -29,6 +31,7 @@ pub const SPEC: Spec = Spec {
             )
         },
         Spec {
+            reply: "a map of what that rule sets, nil if there is none",
             complexity: "O(N) with N rules",
             ..read(
                 "get",
@@ -38,6 +41,7 @@ pub const SPEC: Spec = Spec {
             )
         },
         Spec {
+            reply: "a map: name → [value, pattern it came from or `default`]",
             complexity: "O(N) with N rules",
             keys: Keys::One(2),
             ..read(
@@ -48,19 +52,23 @@ pub const SPEC: Spec = Spec {
             )
         },
         Spec {
+            reply: "an array of [pattern, map]",
             complexity: "O(N) with N rules",
             ..read("list", "Lists all rules, least specific first", 2, &[])
         },
         Spec {
+            reply: "1, or 0 if there is no such rule",
             complexity: "O(N) with N rules",
             access: Access::WriteAlways,
             ..write("del", "Removes the rule of a pattern", 3, &[PATTERN])
         },
         Spec {
+            reply: "the document, a string",
             complexity: "O(N) with N rules",
             ..read("export", "Gives all rules as one JSON document", 2, &[])
         },
         Spec {
+            reply: "OK",
             complexity: "O(N log N) with N rules",
             ..write(
                 "import",
@@ -72,7 +80,10 @@ pub const SPEC: Spec = Spec {
                 ],
             )
         },
-        read("help", "Shows this help", 2, &[]),
+        Spec {
+            reply: "an array of lines",
+            ..read("help", "Shows this help", 2, &[])
+        },
     ],
     ..read(
         "anomaly.config",

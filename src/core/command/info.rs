@@ -8,9 +8,11 @@ use crate::model::Model;
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::recent::{Stretch, Trend};
+use crate::units::Timestamp;
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "a map, or nil if there is no such sensor",
     complexity: "O(N log N) with N readings kept by `recent`",
     keys: Keys::One(1),
     ..read(
@@ -122,22 +124,25 @@ fn detectors(model: &Model, profile: &Profile) -> Reply {
             .get(index)
             .map_or(model.score, |score| f64::from(*score));
         // A reading a second on, like the last, tells the band without changing anything.
-        let next = model.newest().map(|r| Reading {
-            at: r.at.plus(1000),
-            ..r
+        let last = model.newest().unwrap_or(Reading {
+            at: Timestamp::ZERO,
+            value: 0.0,
         });
-        let judged = next.map(|next| baseline.judge(kind, next, profile, model.alarm.crossed()));
+        let next = Reading {
+            at: last.at.plus(1000),
+            ..last
+        };
+        let judged = baseline.judge(kind, next, profile, model.alarm.crossed());
         (kind.word(), detector(score, judged, kind, profile))
     });
     Reply::map(rows.collect::<Vec<_>>())
 }
 
-fn detector(score: f64, judged: Option<Judgement>, kind: Kind, profile: &Profile) -> Reply {
+fn detector(score: f64, judged: Judgement, kind: Kind, profile: &Profile) -> Reply {
     let (found, needed): (Option<Finding>, u32) = match judged {
-        Some(Judgement::Scored(found)) => (Some(found), 0),
-        Some(Judgement::Warming(needed)) => (None, needed),
-        Some(Judgement::Skipped) => (None, 0),
-        None => (None, u32::from(kind != Kind::Range)),
+        Judgement::Scored(found) => (Some(found), 0),
+        Judgement::Warming(needed) => (None, needed),
+        Judgement::Skipped => (None, 0),
     };
     let threshold = match kind {
         Kind::Zscore => profile.zscore,

@@ -5,6 +5,7 @@ use super::{Arg, ArgKind, Keys, Spec, write};
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "an array of verdicts, an error in the place of each bad item",
     complexity: "O(N) with N readings",
     keys: Keys::Every(3),
     ..write(

@@ -28,6 +28,8 @@ pub struct Spec {
     pub name: &'static str,
     /// One line.
     pub summary: &'static str,
+    /// What it replies.
+    pub reply: &'static str,
     /// Time complexity.
     pub complexity: &'static str,
     /// The version it came with.
@@ -198,6 +200,7 @@ const fn read(name: &'static str, summary: &'static str, arity: i32, args: &'sta
     Spec {
         name,
         summary,
+        reply: "",
         complexity: "O(1)",
         since: "0.1.0",
         arity,
@@ -262,6 +265,8 @@ impl Reply {
     }
 }
 
+#[cfg(test)]
+mod docs;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -4,6 +4,7 @@ use super::{Access, Arg, Keys, Spec, write};
 
 /// What it is.
 pub const SPEC: Spec = Spec {
+    reply: "1, or 0 if there is no such sensor",
     access: Access::WriteAlways,
     fast: true,
     keys: Keys::One(1),
