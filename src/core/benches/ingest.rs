@@ -5,31 +5,21 @@
 
 use std::hint::black_box;
 
-use anomaly_core::rule::Change;
-use anomaly_core::setting::Setting;
+use anomaly_core::command::config;
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model, Reading, Rules};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const RULES: [(&str, &[(Setting, &[u8])]); 3] = [
-    (
-        "limits",
-        &[(Setting::Max, b"28"), (Setting::CriticalMax, b"35")],
-    ),
-    (
-        "zscore-30",
-        &[(Setting::Zscore, b"4"), (Setting::Window, b"30")],
-    ),
-    ("rate", &[(Setting::Rate, b"100")]),
+const RULES: [(&str, &str); 3] = [
+    ("limits", "max 28 critical-max 35"),
+    ("zscore-30", "zscore 4 window 30"),
+    ("rate", "rate 100"),
 ];
 
-fn rules(settings: &[(Setting, &[u8])]) -> Result<Rules, Error> {
+fn rules(settings: &str) -> Result<Rules, Error> {
+    let words: Vec<&[u8]> = settings.split(' ').map(str::as_bytes).collect();
     let mut rules = Rules::default();
-    let changes = settings
-        .iter()
-        .map(|(setting, value)| Ok((*setting, setting.parse(value)?)))
-        .collect::<Result<Vec<Change>, Error>>()?;
-    rules.set(b"sensor:*", &changes)?;
+    rules.set(b"sensor:*", &config::changes(&words)?)?;
     Ok(rules)
 }
 

@@ -526,7 +526,7 @@ fn rules_are_told_as_they_are_written() {
     let all: Vec<_> = Setting::ALL.iter().map(|s| s.spec().name).collect();
     assert_eq!(names(&resolved), all);
     for (name, value, from) in [
-        ("max", "-", &KEY[..]),
+        ("max", "-", KEY),
         ("unit", "C", b"*"),
         ("for", "1", b"default"),
         ("zscore", "3", b"default"),
