@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::time::Instant;
 
-use anomaly_core::alert::{Alert, End};
+use anomaly_core::alert::Alert;
 use anomaly_core::command::ack::Ack;
 use anomaly_core::command::add::{self, Add};
 use anomaly_core::command::alerts::{self, Query};
@@ -183,38 +183,15 @@ pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     if let Some(alert) = &alert {
         ctx.modified(name);
         ctx.replicate_verbatim();
-        if ctx.decides() {
-            effects::alert(ctx, name.bytes(), alert);
-        }
+        effects::tell(ctx, name, alert);
     }
     ctx.reply_int(i64::from(alert.is_some()));
     Ok(())
 }
 
 pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
-    let name = sensor(args, 1)?;
-    let mut key = Key::open(ctx, name, Mode::Change);
-    let Some(model) = datatype::model(&mut key)? else {
-        ctx.reply_int(0);
-        return Ok(());
-    };
-    let db = ctx.db();
-    let alert = with(|state| {
-        let profile = model.profile(name.bytes(), &mut state.rules);
-        let alert = Alert::of_end(name.bytes(), model, &profile, End::Reset);
-        *model = Model::default();
-        state.track(db, name.bytes(), model);
-        alert
-    });
-    ctx.modified(name);
-    ctx.replicate_verbatim();
-    if let Some(alert) = alert {
-        if ctx.decides() {
-            effects::alert(ctx, name.bytes(), &alert);
-        }
-        effects::notify(ctx, name, alert.event);
-    }
-    ctx.reply_int(1);
+    let known = ingest::reset(ctx, sensor(args, 1)?)?;
+    ctx.reply_int(i64::from(known));
     Ok(())
 }
 
@@ -344,9 +321,14 @@ fn changed(ctx: Ctx) -> Result<(), Error> {
     Ok(())
 }
 
-/// `_panic [key]`: provokes a panic, in a reading of that key if one is given. Only in builds with debug assertions.
+/// `_panic [key]`: provokes a panic, with a key in its next reading. Only in builds with debug assertions.
 #[cfg(debug_assertions)]
 #[expect(clippy::panic, reason = "it is what the command is for")]
-pub(crate) fn panic(_: Ctx, _: Args<'_>) -> Result<(), Error> {
-    panic!("provoked by ANOMALY._PANIC")
+pub(crate) fn panic(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let Some(key) = args.get(1) else {
+        panic!("provoked by ANOMALY._PANIC")
+    };
+    with(|state| state.panic_in = Some(key.bytes().to_vec()));
+    ctx.reply_simple(c"OK");
+    Ok(())
 }

@@ -115,8 +115,16 @@ pub(crate) fn replicate(ctx: Ctx, sensor: &[u8], reading: Reading, archived: boo
     ctx.replicate(c"ANOMALY._APPLY", &args);
 }
 
-/// Writes an alert and passes it on as it was written, id included. Only for servers that decide.
-pub(crate) fn alert(ctx: Ctx, sensor: &[u8], alert: &Alert) {
+/// Tells of a transition: the alert, if this server is the one to write it, and the keyspace event.
+pub(crate) fn tell(ctx: Ctx, sensor: Str<'_>, alert: &Alert) {
+    if ctx.decides() {
+        write(ctx, sensor.bytes(), alert);
+    }
+    notify(ctx, sensor, alert.event);
+}
+
+/// Writes an alert and passes it on as it was written, id included.
+fn write(ctx: Ctx, sensor: &[u8], alert: &Alert) {
     let (stream, maxlen) = with(|state| {
         let base = &state.settings.alerts_key;
         (

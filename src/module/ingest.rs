@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use anomaly_core::alert::Alert;
+use anomaly_core::alert::{Alert, End};
 use anomaly_core::model::{Model, Outcome};
 use anomaly_core::reading::When;
 use anomaly_core::{Error, Profile, Reading, key};
@@ -30,7 +30,14 @@ pub(crate) fn decide(ctx: Ctx, sensor: Str<'_>, when: When, value: f64) -> Resul
         }
         when.resolve(now, state.settings.max_future)
     })?;
-    let taken = take(ctx, sensor, Reading { at, value })?;
+    let taken = match take(ctx, sensor, Reading { at, value }) {
+        Err(Error::Broken) => {
+            // Here and on every replica, whose models went on: whatever it holds now is not to be trusted.
+            reset(ctx, sensor)?;
+            return Err(Error::Broken);
+        }
+        taken => taken?,
+    };
     let Taken {
         reading,
         outcome,
@@ -39,13 +46,8 @@ pub(crate) fn decide(ctx: Ctx, sensor: Str<'_>, when: When, value: f64) -> Resul
     let archived =
         outcome.archive && effects::archives() && effects::archive(ctx, name, *reading, profile);
     effects::replicate(ctx, name, *reading, archived);
-    if let Some((event, _)) = &outcome.transition {
-        if let Some(alert) =
-            Alert::of_outcome(name, *reading, outcome, profile).filter(|_| ctx.decides())
-        {
-            effects::alert(ctx, name, &alert);
-        }
-        effects::notify(ctx, sensor, *event);
+    if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile) {
+        effects::tell(ctx, sensor, &alert);
     }
     Ok(taken)
 }
@@ -67,6 +69,29 @@ pub(crate) fn apply(
     Ok(())
 }
 
+/// Forgets what the model of a sensor has learnt, and resolves its open episode; whether there is such a sensor.
+pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
+    let (name, db) = (sensor.bytes(), ctx.db());
+    let mut key = Key::open(ctx, sensor, Mode::Change);
+    let Some(model) = datatype::model(&mut key)? else {
+        return Ok(false);
+    };
+    let ended = fence::caught(|| {
+        with(|state| {
+            let profile = model.profile(name, &mut state.rules);
+            Alert::of_end(name, model, &profile, End::Reset)
+        })
+    });
+    *model = Model::default();
+    with(|state| state.track(db, name, model));
+    ctx.modified(sensor);
+    ctx.replicate(c"ANOMALY.RESET", &[ctx.string(name)]);
+    if let Some(alert) = ended.flatten() {
+        effects::tell(ctx, sensor, &alert);
+    }
+    Ok(true)
+}
+
 /// The change of the model, and nothing else.
 fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
     let (name, db) = (sensor.bytes(), ctx.db());
@@ -74,6 +99,8 @@ fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
     let model = datatype::model_or_new(&mut key)?;
     let taken = fence::caught(|| {
         with(|state| {
+            #[cfg(debug_assertions)]
+            state.panic_if_asked(name);
             let outcome = model.ingest(name, reading, &mut state.rules);
             state.counts.count(&outcome);
             if outcome.transition.is_some() || outcome.suppressed {
@@ -88,9 +115,5 @@ fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
         })
     });
     ctx.modified(sensor);
-    taken.ok_or_else(|| {
-        // Whatever it holds now is not to be trusted.
-        *model = Model::default();
-        Error::Broken
-    })
+    taken.ok_or(Error::Broken)
 }

@@ -118,8 +118,7 @@ unsafe extern "C" fn resolve_unlinked(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
                 Alert::of_end(&key, &mut model, &profile, end)
             });
             if let Some(alert) = alert.filter(|_| ctx.select(db)) {
-                effects::alert(ctx, &key, &alert);
-                effects::notify(ctx, ctx.string(&key).borrow(), alert.event);
+                effects::tell(ctx, ctx.string(&key).borrow(), &alert);
             }
         }
         ctx.select(before);

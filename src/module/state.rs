@@ -82,6 +82,9 @@ pub(crate) struct State {
     pub(crate) logged: HashSet<String>,
     /// Sensors whose episode is open. Kept by ingest, loading and keyspace events; whoever reads it looks at the key too.
     pub(crate) open: BTreeSet<Place>,
+    /// The sensor whose next reading is to provoke a panic.
+    #[cfg(debug_assertions)]
+    pub(crate) panic_in: Option<Vec<u8>>,
     /// Sensors that were just taken out of the keyspace with an open episode.
     pub(crate) unlinked: Vec<Unlinked>,
 }
@@ -94,6 +97,14 @@ impl State {
             self.open.insert(place);
         } else {
             self.open.remove(&place);
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    #[expect(clippy::panic, reason = "it is what was asked for")]
+    pub(crate) fn panic_if_asked(&mut self, sensor: &[u8]) {
+        if self.panic_in.take_if(|asked| asked == sensor).is_some() {
+            panic!("provoked by ANOMALY._PANIC in a reading");
         }
     }
 
