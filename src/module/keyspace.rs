@@ -9,8 +9,8 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
-use anomaly_core::Model;
 use anomaly_core::alert::{Alert, End};
+use anomaly_core::{Model, document};
 use redis_module::raw;
 
 use crate::fence::guard;
@@ -40,6 +40,7 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FLUSHDB, on_flush)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
     };
     if status == OK {
         Ok(())
@@ -252,5 +253,28 @@ unsafe extern "C" fn on_module_change(
         // SAFETY: the server gives a live context.
         let missing = !effects::series_available(unsafe { Ctx::new(ctx) });
         with(|state| state.series_missing = missing);
+    });
+}
+
+/// The file that a rewrite of the AOF writes has a place for rules in its RDB preamble, or else with the first sensor.
+/// Where there is neither, they must follow in the file of new commands, which the server has begun before it forks.
+unsafe extern "C" fn on_fork(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        if what != raw::REDISMODULE_SUBEVENT_FORK_CHILD_BORN || !ctx.rewrites_aof() {
+            return;
+        }
+        let rules =
+            with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
+        if let Some(rules) = rules {
+            let words: [&[u8]; 3] = [b"IMPORT", rules.as_bytes(), b"REPLACE"];
+            ctx.replicate(c"ANOMALY.CONFIG", &words.map(|word| ctx.string(word)));
+        }
     });
 }

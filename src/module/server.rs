@@ -119,6 +119,24 @@ impl Ctx {
             != 0
     }
 
+    /// Whether a child is rewriting the AOF and something may be passed on: while a failover is being prepared, the
+    /// server takes that for a bug and ends.
+    pub(crate) fn rewrites_aof(self) -> bool {
+        // SAFETY: a live context and C strings; what is asked for is freed.
+        unsafe {
+            let paused = { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0);
+            let info = api!(RedisModule_GetServerInfo(self.0, c"persistence".as_ptr()));
+            let field = c"aof_rewrite_in_progress".as_ptr();
+            let rewrites = api!(RedisModule_ServerInfoGetFieldUnsigned(
+                info,
+                field,
+                ptr::null_mut()
+            ));
+            api!(RedisModule_FreeServerInfo(self.0, info));
+            rewrites == 1 && !paused
+        }
+    }
+
     pub(crate) fn is_cluster(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }
