@@ -8,5 +8,8 @@
 )]
 
 mod conf;
+mod examples;
 mod house;
 mod loading;
+mod replicas;
+mod replication;
