@@ -91,8 +91,13 @@ impl Alert {
             End::Evicted => "the sensor was evicted for want of memory",
             End::Reset => "the sensor was reset",
         };
-        let lasted = duration(newest.at.since(episode.start).max(0));
-        let reason = format!("{why} {lasted} into the episode");
+        let lasted = newest.at.since(episode.start);
+        let lasted = if lasted > 0 {
+            format!(" for {}", duration(lasted))
+        } else {
+            String::new()
+        };
+        let reason = format!("{why} while its episode was open{lasted}");
         Some(
             Facts::of_model(key, model, profile, &episode, newest.at, reason)
                 .alert(event, &episode),
