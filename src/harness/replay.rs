@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use indicatif::{HumanDuration, ProgressBar};
 use jiff::tz::TimeZone;
 
 use crate::replay::badlines::BadLines;
@@ -20,7 +21,7 @@ use crate::sender::{Reading, Sender, Sensor, Via, parse_pipeline};
 use crate::server::Server;
 use crate::stop::Stop;
 use crate::tally::Reply;
-use crate::terminal::progress;
+use crate::terminal::{per_second, progress, thousands};
 
 /// Replay recorded readings from CSV files: each file is a sensor
 ///
@@ -177,7 +178,7 @@ struct Replay {
     sensors: Vec<Sensor>,
     tracks: Vec<Track>,
     speed: Speed,
-    bar: indicatif::ProgressBar,
+    bar: ProgressBar,
 }
 
 impl Replay {
@@ -191,6 +192,7 @@ impl Replay {
         while let Some((index, due)) = self.earliest() {
             if due > began.elapsed() {
                 self.flush()?;
+                self.show_wait(due.saturating_sub(began.elapsed()));
                 stop.sleep_until(began + due);
             }
             if stop.requested() {
@@ -247,6 +249,14 @@ impl Replay {
         })
     }
 
+    /// A gap in the recording, or a wrong year in it, should not look like a server that hangs.
+    fn show_wait(&self, wait: Duration) {
+        if wait > Duration::from_secs(2) {
+            self.bar
+                .set_message(format!("next reading in {}", HumanDuration(wait)));
+        }
+    }
+
     fn show_progress(&self, sent: u64, elapsed: Duration) {
         self.bar.set_position(
             self.tracks
@@ -254,11 +264,11 @@ impl Replay {
                 .map(|track| track.recording.position)
                 .sum(),
         );
-        let rate = crate::terminal::per_second(sent, elapsed);
+        let rate = per_second(sent, elapsed);
         self.bar.set_message(format!(
             "{} readings, {}/s",
-            crate::terminal::thousands(sent),
-            crate::terminal::thousands(rate)
+            thousands(sent),
+            thousands(rate)
         ));
     }
 }

@@ -21,19 +21,20 @@ use crate::server::Server;
 use crate::stop::Stop;
 
 /// `$1` is the directory, the rest the server's command line. Standard error: the server's last words.
+/// What the shell itself has to say goes nowhere: written to a pipe that nobody reads, it would end the shell too early.
 const LEASH: &str = r#"
 dir=$1
 shift
-exec 3<&0 </dev/null
-"$@" 3<&- >"$dir/output" 2>&1 &
+exec 3<&0 4>&2 </dev/null 2>/dev/null
+"$@" 3<&- 4>&- >"$dir/output" 2>&1 &
 server=$!
-(read -r _ <&3; kill -9 "$server") >/dev/null 2>&1 &
+(read -r _ <&3; kill -9 "$server") 4>&- &
 leash=$!
 exec 3<&-
 wait "$server"
 status=$?
 kill -9 "$leash"
-tail -n 3 "$dir/output" >&2
+tail -n 3 "$dir/output" >&4
 rm -rf -- "$dir"
 exit "$status"
 "#;

@@ -35,7 +35,7 @@ const SHAPE: Shape = Shape {
 const PLANS: [(Kind, u64, f64); 5] = [
     (Kind::Spike, 2, 12.0),
     (Kind::Drop, 2, 12.0),
-    (Kind::Shift, 45, 10.0),
+    (Kind::Shift, 45, 12.0),
     (Kind::Noise, 45, 8.0),
     (Kind::Stuck, 45, 1.0),
 ];
@@ -94,7 +94,8 @@ impl Scene {
             sensors: (1..=RACKS).map(name).collect(),
             signals: Vec::new(),
             seed,
-            start: now - ((ticks - 1) * STEP_MS) as i64,
+            // On whole minutes, which are easier to read.
+            start: now - now.rem_euclid(STEP_MS as i64) - ((ticks - 1) * STEP_MS) as i64,
             ticks,
             sent: Vec::new(),
             elapsed: Duration::ZERO,
