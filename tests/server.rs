@@ -7,9 +7,14 @@
     reason = "tests"
 )]
 
+mod add;
 mod conf;
 mod examples;
+mod extremes;
 mod house;
 mod loading;
+mod order;
+mod refused;
 mod replicas;
 mod replication;
+mod series;
