@@ -9,9 +9,10 @@ use anomaly_core::command::add::{self, Add};
 use anomaly_core::command::alerts::{self, Query};
 use anomaly_core::command::{Reply, config, info};
 use anomaly_core::model::{Model, Verdict};
-use anomaly_core::units::{Timestamp, parse_value};
-use anomaly_core::{Error, Reading, codec, document, key};
+use anomaly_core::units::Timestamp;
+use anomaly_core::{Error, codec, document, key};
 
+use crate::ingest::Given;
 use crate::server::{self, Args, Called, Ctx, Key, Mode, Str};
 use crate::state::{Place, with};
 use crate::{datatype, effects, ingest, reply};
@@ -48,6 +49,17 @@ fn sensor(args: Args<'_>, index: usize) -> Result<Str<'_>, Error> {
     args.get(index).ok_or(Error::WrongType)
 }
 
+/// The reading whose key is the argument at `key`, its time and value the two after it.
+fn given(args: Args<'_>, key: usize, item: Add) -> Result<Given<'_>, Error> {
+    Ok(Given {
+        sensor: sensor(args, key)?,
+        when: item.when,
+        value: item.value,
+        when_word: sensor(args, key + 1)?,
+        value_word: sensor(args, key + 2)?,
+    })
+}
+
 pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     if !(4..=5).contains(&args.len()) {
         ctx.reply_wrong_arity();
@@ -55,10 +67,8 @@ pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     }
     let add = Add::parse(args.bytes(2), args.bytes(3), args.get(4).map(Str::bytes))
         .inspect_err(|_| refused())?;
-    let taken = timed(1, || {
-        ingest::decide(ctx, sensor(args, 1)?, add.when, add.value)
-    })
-    .inspect_err(|_| refused())?;
+    let taken =
+        timed(1, || ingest::decide(ctx, given(args, 1, add)?)).inspect_err(|_| refused())?;
     if add.explain {
         reply::send(
             ctx,
@@ -80,9 +90,7 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     timed(items as u64, || {
         for first in (1..args.len()).step_by(3) {
             let item = Add::item(args.bytes(first + 1), args.bytes(first + 2));
-            match item
-                .and_then(|item| ingest::decide(ctx, sensor(args, first)?, item.when, item.value))
-            {
+            match item.and_then(|item| ingest::decide(ctx, given(args, first, item)?)) {
                 Ok(taken) => ctx.reply_simple(word(taken.outcome.verdict)),
                 Err(error) => {
                     refused();
@@ -101,20 +109,18 @@ fn refused() {
 /// `_apply version key timestamp value archived`: what a master decided, for replicas and the AOF.
 pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     internal(ctx)?;
-    if args.bytes(1) != effects::APPLY_VERSION {
+    if args.bytes(1) != effects::APPLY_VERSION.as_bytes() {
         return Err(Error::Version {
             given: args.bytes(1).to_vec(),
         });
     }
-    let reading = Reading {
-        at: Timestamp::parse(args.bytes(3))?,
-        value: parse_value(args.bytes(4))?,
-    };
+    let at = Timestamp::parse(args.bytes(3))?;
+    let reading = given(args, 2, Add::item(args.bytes(3), args.bytes(4))?)?;
     ingest::apply(
         ctx,
-        sensor(args, 2)?,
         reading,
-        args.bytes(5) == effects::ARCHIVED,
+        at,
+        args.bytes(5) == effects::ARCHIVED.as_bytes(),
     )?;
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
@@ -151,11 +157,7 @@ pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         ctx.reply_null();
         return Ok(());
     };
-    let used = ctx.call(
-        c"MEMORY",
-        false,
-        &[ctx.string(b"USAGE"), ctx.string(name.bytes())],
-    );
+    let used = ctx.call(c"MEMORY", false, &[ctx.string(b"USAGE").borrow(), name]);
     let bytes = if let Called::Integer(bytes) = used {
         bytes.unsigned_abs() as usize
     } else {

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use anomaly_core::alert::{Alert, End};
 use anomaly_core::model::{Model, Outcome};
 use anomaly_core::reading::When;
+use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Profile, Reading, key};
 
+use crate::effects::Words;
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence};
@@ -21,8 +23,25 @@ pub(crate) struct Taken {
     pub(crate) profile: Arc<Profile>,
 }
 
+/// A reading as a client gives it: what its arguments say, and the arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) sensor: Str<'a>,
+    pub(crate) when: When,
+    pub(crate) value: f64,
+    pub(crate) when_word: Str<'a>,
+    pub(crate) value_word: Str<'a>,
+}
+
 /// Takes in a reading of a client's, decides what it means and does what follows.
-pub(crate) fn decide(ctx: Ctx, sensor: Str<'_>, when: When, value: f64) -> Result<Taken, Error> {
+pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
+    let Given {
+        sensor,
+        when,
+        value,
+        when_word,
+        value_word,
+    } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
     let at = with(|state| {
         if state.cluster {
@@ -43,9 +62,10 @@ pub(crate) fn decide(ctx: Ctx, sensor: Str<'_>, when: When, value: f64) -> Resul
         outcome,
         profile,
     } = &taken;
-    let archived =
-        outcome.archive && effects::archives() && effects::archive(ctx, name, *reading, profile);
-    effects::replicate(ctx, name, *reading, archived);
+    let at = (when != When::Now).then_some(when_word);
+    let words = Words::new(ctx, sensor, *reading, at, value_word);
+    let archived = outcome.archive && effects::archives() && effects::archive(ctx, &words, profile);
+    effects::replicate(ctx, &words, archived);
     if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile) {
         effects::tell(ctx, sensor, &alert);
     }
@@ -55,13 +75,22 @@ pub(crate) fn decide(ctx: Ctx, sensor: Str<'_>, when: When, value: f64) -> Resul
 /// Takes in a reading that a master or a file says was taken in; its alert comes on its own.
 pub(crate) fn apply(
     ctx: Ctx,
-    sensor: Str<'_>,
-    reading: Reading,
+    given: Given<'_>,
+    at: Timestamp,
     archived: bool,
 ) -> Result<(), Error> {
+    let Given {
+        sensor,
+        value,
+        when_word,
+        value_word,
+        ..
+    } = given;
+    let reading = Reading { at, value };
     let taken = take(ctx, sensor, reading)?;
     if archived {
-        effects::archive(ctx, sensor.bytes(), reading, &taken.profile);
+        let words = Words::new(ctx, sensor, reading, Some(when_word), value_word);
+        effects::archive(ctx, &words, &taken.profile);
     }
     if let Some((event, _)) = &taken.outcome.transition {
         effects::notify(ctx, sensor, *event);
@@ -85,7 +114,7 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
     *model = Model::default();
     with(|state| state.track(db, name, model));
     ctx.modified(sensor);
-    ctx.replicate(c"ANOMALY.RESET", &[ctx.string(name)]);
+    ctx.replicate(c"ANOMALY.RESET", &[sensor]);
     if let Some(alert) = ended.flatten() {
         effects::tell(ctx, sensor, &alert);
     }

@@ -14,7 +14,7 @@ use anomaly_core::{Model, document};
 use redis_module::raw;
 
 use crate::fence::guard;
-use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api};
+use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
 use crate::{datatype, effects};
 
@@ -274,7 +274,10 @@ unsafe extern "C" fn on_fork(
             with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
         if let Some(rules) = rules {
             let words: [&[u8]; 3] = [b"IMPORT", rules.as_bytes(), b"REPLACE"];
-            ctx.replicate(c"ANOMALY.CONFIG", &words.map(|word| ctx.string(word)));
+            ctx.replicate(
+                c"ANOMALY.CONFIG",
+                &borrowed(&words.map(|word| ctx.string(word))),
+            );
         }
     });
 }

@@ -170,23 +170,24 @@ impl Ctx {
     }
 
     /// Passes another command on, after those passed on before and in one transaction with them.
-    pub(crate) fn replicate(self, command: &CStr, args: &[OwnedStr]) {
-        let argv: Vec<_> = args.iter().map(|arg| arg.0).collect();
-        // SAFETY: "v" takes an array of strings and its length; both live until the call returns, which copies them.
+    pub(crate) fn replicate(self, command: &CStr, args: &[Str<'_>]) {
+        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
+        // SAFETY: "v" takes an array of strings and its length, and `Str` is nothing but a pointer to one; the server
+        // counts its own references to the strings.
         unsafe {
             api!(RedisModule_Replicate(
                 self.0,
                 command.as_ptr(),
                 c"v".as_ptr(),
-                argv.as_ptr(),
-                argv.len()
+                argv,
+                args.len()
             ))
         };
     }
 
     /// Runs a command of the server. With `replicated` it is passed on as well, as the server has resolved it.
-    pub(crate) fn call(self, command: &CStr, replicated: bool, args: &[OwnedStr]) -> Called {
-        let argv: Vec<_> = args.iter().map(|arg| arg.0).collect();
+    pub(crate) fn call(self, command: &CStr, replicated: bool, args: &[Str<'_>]) -> Called {
+        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
         let format = if replicated { c"!v" } else { c"v" };
         // SAFETY: as for `replicate`; the reply is freed by `Called`.
         let reply = unsafe {
@@ -194,8 +195,8 @@ impl Ctx {
                 self.0,
                 command.as_ptr(),
                 format.as_ptr(),
-                argv.as_ptr(),
-                argv.len()
+                argv,
+                args.len()
             ))
         };
         Called::of(reply)
@@ -308,8 +309,9 @@ impl<'a> Args<'a> {
     }
 }
 
-/// A string of the server's, borrowed.
+/// A string of the server's, borrowed. An array of them is what the server takes for arguments.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub(crate) struct Str<'a>(*mut raw::RedisModuleString, PhantomData<&'a ()>);
 
 impl<'a> Str<'a> {
@@ -355,6 +357,30 @@ impl Drop for OwnedStr {
     fn drop(&mut self) {
         // SAFETY: made with a null context, and freed only here.
         unsafe { api!(RedisModule_FreeString(ptr::null_mut(), self.0)) }
+    }
+}
+
+/// Borrows them all.
+pub(crate) fn borrowed(all: &[OwnedStr]) -> Vec<Str<'_>> {
+    all.iter().map(OwnedStr::borrow).collect()
+}
+
+/// A string that is made once and used in many calls.
+pub(crate) struct Constant(OwnedStr);
+
+// SAFETY: the server counts references to it without locks, and only on its main thread, where all calls are made.
+unsafe impl Send for Constant {}
+// SAFETY: as above.
+unsafe impl Sync for Constant {}
+
+impl Constant {
+    pub(crate) fn new(text: &str) -> Self {
+        // SAFETY: a null context is allowed for making strings.
+        Self(unsafe { Ctx::new(ptr::null_mut()) }.string(text.as_bytes()))
+    }
+
+    pub(crate) fn get(&self) -> Str<'_> {
+        self.0.borrow()
     }
 }
 
