@@ -224,6 +224,49 @@ fn every_single_flipped_bit_is_refused_or_harmless() {
 }
 
 #[test]
+fn what_no_model_can_have_written_is_refused() {
+    fn window(model: &mut Model) -> &mut Window {
+        model.baseline.window.as_mut().unwrap()
+    }
+    fn recent(model: &mut Model) -> &mut Recent {
+        model.recent.as_mut().unwrap()
+    }
+    type Damage = fn(&mut Model);
+    let damages: [(&str, Damage); 20] = [
+        ("mean", |m| m.mean = f64::NAN),
+        ("squares", |m| m.squares = -1.0),
+        ("score", |m| m.score = 1.5),
+        ("no score", |m| m.score = -0.5),
+        ("one score", |m| m.scores[1] = 2.0),
+        ("ten scores", |m| m.scores = vec![0.0; 10].into()),
+        ("streak", |m| m.streak.length = LateStreak::LONGEST + 1),
+        ("first", |m| m.first = None),
+        ("newest", |m| m.baseline.previous = None),
+        ("readings", |m| m.readings = 0),
+        ("infinite value", |m| {
+            m.baseline.previous.as_mut().unwrap().value = f64::INFINITY;
+        }),
+        ("window of one", |m| window(m).capacity = 1),
+        ("window too long", |m| window(m).capacity = LONGEST + 1),
+        ("next beyond", |m| window(m).next = 5),
+        ("next of a window not full", |m| window(m).capacity = 50),
+        ("seen too few", |m| window(m).seen = 4),
+        ("distance", |m| window(m).distances[0] = f32::INFINITY),
+        ("deviation", |m| window(m).squares = f64::NEG_INFINITY),
+        ("recent too long", |m| recent(m).capacity = LONGEST + 1),
+        ("recent too full", |m| recent(m).capacity = 2),
+    ];
+    for (what, damage) in damages {
+        let mut model = load(&pinned("acked")).unwrap();
+        damage(&mut model);
+        assert!(
+            matches!(load(&save(&model)), Err(Error::Payload { .. })),
+            "{what}"
+        );
+    }
+}
+
+#[test]
 fn counters_at_their_end_do_not_run_over() {
     let (_, sensor) = stories().swap_remove(1);
     let mut model = sensor.model;

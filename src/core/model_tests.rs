@@ -221,6 +221,20 @@ fn a_copy_has_learnt_the_same_and_has_no_open_episode() {
             1
         )
     );
+    sensor
+        .rules
+        .set(b"other", &crate::testing::changes("max 1"))
+        .unwrap();
+    let mut source = sensor.model.clone();
+    source.ingest(KEY, reading(21_000, 3.0), &mut sensor.rules);
+    let by_name = source
+        .copied()
+        .ingest(b"other", reading(22_000, 3.0), &mut sensor.rules);
+    assert_eq!(
+        by_name.verdict,
+        Verdict::Warning,
+        "it goes by the rules of its own name"
+    );
     let mut other = Sensor {
         model: copy,
         rules: std::mem::take(&mut sensor.rules),
