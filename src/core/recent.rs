@@ -153,12 +153,15 @@ fn stretch<'a>(readings: impl Iterator<Item = &'a Reading>) -> Option<Stretch> {
     values.sort_by(f64::total_cmp);
     let count = values.len();
     let rank = (count * 99).div_ceil(100).saturating_sub(1);
+    let (min, max) = (*values.first()?, *values.last()?);
+    let sum: f64 = values.iter().map(|x| x / count as f64).sum();
     Some(Stretch {
         from: readings.first()?.at.millis(),
         count,
-        avg: values.iter().map(|x| x / count as f64).sum(),
-        min: *values.first()?,
-        max: *values.last()?,
+        // Rounding must not carry it beyond the values, nor beyond all numbers.
+        avg: sum.clamp(min, max),
+        min,
+        max,
         p99: *values.get(rank)?,
     })
 }
@@ -199,6 +202,17 @@ mod tests {
                 .count,
             10
         );
+    }
+
+    #[test]
+    fn the_average_stays_among_the_values_even_of_the_largest_numbers() {
+        for value in [f64::MAX, f64::MIN, 0.1, 1e-310] {
+            let sliding = filled(3, [value; 3]).sliding().unwrap();
+            assert_eq!(
+                (sliding.avg, sliding.min, sliding.max),
+                (value, value, value)
+            );
+        }
     }
 
     #[test]
