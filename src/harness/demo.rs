@@ -22,7 +22,7 @@ use crate::terminal::stdout_takes_colour;
 
 /// Watch anomalies being caught: a private server, ten simulated racks, alerts as they fire
 ///
-/// Starts a Redis server of its own on a free loopback port, with the module and without anything on disk, and ends it
+/// Starts a Redis server of its own on a free loopback port, with the module, leaves nothing on disk, and ends it
 /// again whatever happens. The racks' days are compressed so that a minute shows eight of them. At the end it counts what
 /// was injected, caught, missed and falsely reported, from the alerts alone.
 #[derive(clap::Args)]

@@ -181,7 +181,33 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{last_words, quoted};
+    use super::{PrivateServer, last_words, quoted};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn when_the_pipe_closes_the_server_dies_and_its_directory_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("a server");
+        let pid = dir.path().join("pid");
+        fs::write(
+            &program,
+            format!("#!/bin/sh\necho $$ >'{}'\nexec sleep 600\n", pid.display()),
+        )
+        .unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut private = PrivateServer::spawn(&program, &[]).unwrap();
+        while fs::read_to_string(&pid).unwrap_or_default().is_empty() {
+            std::thread::yield_now();
+        }
+        // What SIGKILL leaves of us: nobody reads the shell's messages, and the writing end is closed.
+        drop(private.shell.stderr.take());
+        drop(private.leash.take());
+        private.shell.wait().unwrap();
+        assert!(!private._dir.path().exists());
+        let pid = fs::read_to_string(&pid).unwrap();
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
+    }
 
     #[test]
     fn paths_are_quoted_for_redis_conf() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Args;
@@ -158,12 +159,27 @@ fn next_steps(args: &Args) -> String {
             shell_word(&module.to_string_lossy())
         );
     }
+    let anomaly = std::env::args()
+        .next()
+        .unwrap_or_else(|| String::from("anomaly"));
+    let anomaly = shell_word(&anomaly);
+    let cli = redis_cli(&args.server);
     format!(
         "\nThe private server is gone. To go on with one of your own:\n  \
          {start}\n  \
-         redis-cli ANOMALY.ADD rack:01:temperature '*' 21.5 EXPLAIN\n  \
-         anomaly replay recording.csv && anomaly alerts\n"
+         {cli} ANOMALY.ADD rack:01:temperature '*' 21.5 EXPLAIN\n  \
+         {anomaly} replay recording.csv && {anomaly} alerts\n"
     )
+}
+
+/// The client that came with the server, if it did.
+fn redis_cli(server: &Path) -> String {
+    let beside = server.with_file_name("redis-cli");
+    if beside.is_file() {
+        shell_word(&beside.to_string_lossy())
+    } else {
+        String::from("redis-cli")
+    }
 }
 
 /// As a shell reads it back, should there be a space in the path.
