@@ -9,6 +9,8 @@
 
 mod add;
 mod conf;
+mod config;
+mod config_refused;
 mod examples;
 mod extremes;
 mod house;
@@ -17,4 +19,5 @@ mod order;
 mod refused;
 mod replicas;
 mod replication;
+mod rules;
 mod series;
