@@ -192,11 +192,13 @@ impl<'a> Facts<'a> {
                 }
             }
         }
-        put("score", rounded(self.score, 6).as_bytes());
+        put("score", rounded(self.score, 9).as_bytes());
         put("threshold", number(self.threshold).as_bytes());
         put(
             "rule",
-            self.profile.rule_of(self.kind).unwrap_or(b"default"),
+            self.profile
+                .rule_of(self.kind, self.side, self.threshold)
+                .unwrap_or(b"default"),
         );
         put("reason", self.reason.as_bytes());
         fields.extend(self.extra);

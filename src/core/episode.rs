@@ -76,7 +76,7 @@ pub struct Episode {
     pub ordinal: u32,
     /// Where it stands.
     pub phase: Phase,
-    /// The highest so far.
+    /// The highest since it was last told of as firing.
     pub severity: Severity,
     /// The detector that fired, or that escalated it.
     pub kind: Kind,
@@ -252,6 +252,8 @@ impl Alarm {
             && at < until
         {
             episode.phase = Phase::Silent(until);
+            // Who took note of it took it for over.
+            episode.acked_by = None;
             episode.normal_run = 0;
             episode.readings = episode.readings.saturating_add(run);
             let event = episode.reads(at, finding, profile);
@@ -328,12 +330,13 @@ impl Alarm {
         told
     }
 
-    /// Notes who has seen the open episode; `None` if there is none, or it has been acknowledged before.
+    /// Notes who has seen the open episode; `None` if there is none, it has not been told of, or has been acknowledged
+    /// before.
     pub fn acknowledge(&mut self, by: &[u8]) -> Option<(Event, Episode)> {
         let episode = self
             .episode
             .as_deref_mut()
-            .filter(|episode| episode.is_open() && episode.acked_by.is_none())?;
+            .filter(|e| e.phase == Phase::Firing && e.acked_by.is_none())?;
         episode.acked_by = Some(by.into());
         let at = episode.last_alert;
         Some(tell(episode, Event::Ack, at))

@@ -189,6 +189,18 @@ impl Model {
         }
     }
 
+    /// Forgets what was learnt. Episodes are counted on: their ids must not come again.
+    pub fn reset(&mut self) {
+        let alarm = Alarm {
+            episodes: self.alarm.episodes,
+            ..Alarm::default()
+        };
+        *self = Self {
+            alarm,
+            ..Self::default()
+        };
+    }
+
     /// Forgets what rules it goes by: its key has changed.
     pub fn renamed(&mut self) {
         self.epoch = 0;

@@ -140,11 +140,20 @@ impl Profile {
         }
     }
 
-    /// The pattern of the rule that set a detector; `None` when it runs by default.
+    /// The pattern of the rule that set a detector, or for fixed limits the limit `threshold` on that side; `None` when
+    /// it runs by default.
     #[must_use]
-    pub fn rule_of(&self, kind: Kind) -> Option<&[u8]> {
-        kind.settings()
-            .iter()
-            .find_map(|setting| self.origins.get(*setting as usize)?.as_deref())
+    pub fn rule_of(&self, kind: Kind, side: Side, threshold: f64) -> Option<&[u8]> {
+        let limits = &self.limits;
+        let setting = match (kind, side) {
+            (Kind::Range, Side::Low) if limits.critical_min == Some(threshold) => {
+                Setting::CriticalMin
+            }
+            (Kind::Range, Side::Low) => Setting::Min,
+            (Kind::Range, _) if limits.critical_max == Some(threshold) => Setting::CriticalMax,
+            (Kind::Range, _) => Setting::Max,
+            _ => *kind.settings().first()?,
+        };
+        self.origins.get(setting as usize)?.as_deref()
     }
 }

@@ -46,7 +46,10 @@ fn of_unjudged(reading: Reading, outcome: &Outcome, profile: &Profile) -> String
     match outcome.verdict {
         Verdict::Late => format!("older than the newest reading ({newest}): archived, not scored"),
         Verdict::Duplicate => format!("the newest reading ({newest}) again: only counted"),
-        Verdict::Warmup => format!("not enough readings yet: {} more needed", outcome.needed),
+        Verdict::Warmup => format!(
+            "not enough readings yet: {} more needed, this one included",
+            outcome.needed
+        ),
         _ if !profile.enabled => "the rule says enabled no: archived, not scored".into(),
         _ => match Kind::BUILT.iter().any(|kind| kind.is_on(profile)) {
             true => format!(
@@ -256,7 +259,7 @@ mod tests {
         );
         assert_eq!(
             said(settings, &past[..2]),
-            "not enough readings yet: 4 more needed"
+            "not enough readings yet: 4 more needed, this one included"
         );
     }
 

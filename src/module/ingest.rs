@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use anomaly_core::alert::{Alert, End};
-use anomaly_core::model::{Model, Outcome};
+use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Profile, Reading, key};
@@ -111,7 +111,7 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
             Alert::of_end(name, model, &profile, End::Reset)
         })
     });
-    *model = Model::default();
+    model.reset();
     with(|state| state.track(db, name, model));
     ctx.modified(sensor);
     ctx.replicate(c"ANOMALY.RESET", &[sensor]);

@@ -7,6 +7,27 @@ use crate::glob;
 use crate::model::Model;
 use crate::units::Severity;
 
+const FILTER: Arg = Arg::of(
+    "filter",
+    ArgKind::Block,
+    &[
+        Arg::new("pattern", ArgKind::Pattern)
+            .after("MATCH")
+            .optional(),
+        Arg::of(
+            "severity",
+            ArgKind::OneOf,
+            &[
+                Arg::word("warning", "warning"),
+                Arg::word("critical", "critical"),
+            ],
+        )
+        .after("SEVERITY")
+        .optional(),
+        Arg::new("n", ArgKind::Integer).after("COUNT").optional(),
+    ],
+);
+
 /// What it is.
 pub const SPEC: Spec = Spec {
     reply: "an array of maps, one for each open episode; with STREAMS an array of keys",
@@ -15,23 +36,12 @@ pub const SPEC: Spec = Spec {
         "anomaly.alerts",
         "Lists the episodes that are open on this server, or with STREAMS its alert streams",
         -1,
-        &[
-            Arg::word("streams", "STREAMS").optional(),
-            Arg::new("pattern", ArgKind::Pattern)
-                .after("MATCH")
-                .optional(),
-            Arg::of(
-                "severity",
-                ArgKind::OneOf,
-                &[
-                    Arg::word("warning", "warning"),
-                    Arg::word("critical", "critical"),
-                ],
-            )
-            .after("SEVERITY")
-            .optional(),
-            Arg::new("n", ArgKind::Integer).after("COUNT").optional(),
-        ],
+        &[Arg::of(
+            "what",
+            ArgKind::OneOf,
+            &[Arg::word("streams", "STREAMS"), FILTER],
+        )
+        .optional()],
     )
 };
 

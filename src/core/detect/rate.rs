@@ -31,6 +31,7 @@ pub fn judge(baseline: &Baseline, reading: Reading, profile: &Profile) -> Judgem
         profile,
     );
     let reach = (limit * seconds).max(profile.mindev);
+    let watched = |side, bound| profile.direction.watches(side).then_some(bound);
     Judgement::Scored(Finding {
         kind: Kind::Rate,
         ratio,
@@ -38,8 +39,8 @@ pub fn judge(baseline: &Baseline, reading: Reading, profile: &Profile) -> Judgem
         side: Side::of(change),
         threshold: limit,
         expected: Some(previous.value),
-        lower: Some((previous.value - reach).max(f64::MIN)),
-        upper: Some((previous.value + reach).min(f64::MAX)),
+        lower: watched(Side::Low, (previous.value - reach).max(f64::MIN)),
+        upper: watched(Side::High, (previous.value + reach).min(f64::MAX)),
         detail: Detail::Change { per_second },
     })
 }

@@ -39,6 +39,7 @@ pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgemen
     };
     let (ratio, severity) = grade((z / k).min(HIGHEST_RATIO), deviation, profile);
     let reach = (k * sd).max(profile.mindev);
+    let watched = |side, bound| profile.direction.watches(side).then_some(bound);
     Judgement::Scored(Finding {
         kind: Kind::Zscore,
         ratio,
@@ -46,8 +47,8 @@ pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgemen
         side: Side::of(deviation),
         threshold: k,
         expected: Some(mean),
-        lower: Some((mean - reach).max(f64::MIN)),
-        upper: Some((mean + reach).min(f64::MAX)),
+        lower: watched(Side::Low, (mean - reach).max(f64::MIN)),
+        upper: watched(Side::High, (mean + reach).min(f64::MAX)),
         detail: Detail::Deviation {
             deviations: z,
             unit: sd,

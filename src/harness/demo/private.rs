@@ -3,7 +3,7 @@
 //! Its parent is a shell that holds the reading end of a pipe; we hold the writing end and never write. However this
 //! process ends, by Ctrl-C, a panic or SIGKILL, the kernel closes our end, the shell's `read` returns, and the shell kills
 //! the server and removes its directory. Cleaning up in `Drop` alone would not survive a SIGKILL, and a signal at the
-//! parent's death (`PR_SET_PDEATHSIG`) comes at the death of the starting *thread* and needs unsafe code.
+//! parent's death (`PR_SET_PDEATHSIG`) comes at the death of the starting *thread*.
 
 use std::fs;
 use std::io::Read as _;
