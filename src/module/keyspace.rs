@@ -137,11 +137,6 @@ unsafe extern "C" fn on_key_event(
         let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         let db = ctx.db();
         match event.to_bytes() {
-            b"rename_from" | b"move_from" => with(|state| {
-                state
-                    .unlinked
-                    .retain(|gone| (gone.db, &gone.key[..]) != (db, key.bytes()));
-            }),
             b"rename_to" | b"move_to" | b"restore" | b"copy_to" => arrived(ctx, key),
             b"expired" => set_end(db, key, End::Expired),
             b"evicted" => set_end(db, key, End::Evicted),
@@ -151,21 +146,29 @@ unsafe extern "C" fn on_key_event(
     })
 }
 
-/// A value has come to lie under another name: it goes by other rules.
+/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on.
 fn arrived(ctx: Ctx, name: Str<'_>) {
     let mut key = Key::open(ctx, name, Mode::Look);
     if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
-        with(|state| state.track(ctx.db(), name.bytes(), model));
+        with(|state| {
+            state.track(ctx.db(), name.bytes(), model);
+            // By the episode, not by the old name: in one transaction that may have been given and deleted before.
+            let gone = state
+                .unlinked
+                .iter()
+                .rposition(|gone| model.alarm.open().is_some() && gone.model.alarm == model.alarm);
+            gone.map(|at| state.unlinked.remove(at));
+        });
     }
 }
 
 fn set_end(db: c_int, key: Str<'_>, end: End) {
     with(|state| {
-        for gone in state
+        if let Some(gone) = state
             .unlinked
             .iter_mut()
-            .filter(|gone| (gone.db, &gone.key[..]) == (db, key.bytes()))
+            .rfind(|gone| (gone.db, &gone.key[..]) == (db, key.bytes()))
         {
             gone.end = end;
         }
