@@ -8,13 +8,18 @@
 )]
 
 mod add;
+mod alerts;
 mod conf;
 mod config;
 mod config_refused;
+mod endings;
+mod episodes;
 mod examples;
 mod extremes;
 mod house;
+mod keyspace_events;
 mod loading;
+mod open_episodes;
 mod order;
 mod refused;
 mod replicas;
