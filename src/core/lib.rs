@@ -19,6 +19,7 @@ pub mod episode;
 pub mod error;
 pub mod glob;
 pub mod key;
+pub mod kind;
 pub mod late;
 pub mod model;
 pub mod profile;

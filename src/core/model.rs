@@ -235,7 +235,7 @@ impl Model {
         }
         let on = Kind::BUILT
             .iter()
-            .filter(|kind| kind.is_on(&profile))
+            .filter(|kind| profile.has(**kind))
             .count();
         // The last score is the only one there is to tell where a single detector is on.
         let on = if on < 2 { 0 } else { on };
@@ -298,7 +298,7 @@ impl Model {
         let mut warming: Option<u32> = None;
         let crossed = self.alarm.crossed();
         let own = self.alarm.open().map(|episode| episode.kind);
-        for kind in Kind::BUILT.into_iter().filter(|kind| kind.is_on(profile)) {
+        for kind in Kind::BUILT.into_iter().filter(|kind| profile.has(*kind)) {
             let score = match self.baseline.judge(kind, reading, profile, crossed) {
                 Judgement::Skipped => 0.0,
                 Judgement::Warming(needed) => {

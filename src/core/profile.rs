@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::detect::Kind;
-use crate::rule::Resolved;
+use crate::kind::Kind;
 use crate::setting::{Setting, Value};
 use crate::units::{Direction, Side};
+
+/// What a setting is for one sensor, and the pattern it came from (`None`: the default).
+pub type Resolved = (Setting, Value, Option<Arc<[u8]>>);
 
 /// Fixed limits in the sensor's unit. A reading beyond a limit is abnormal, one on it is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -138,6 +140,18 @@ impl Profile {
                 })
                 .collect(),
         }
+    }
+
+    /// Whether a detector is switched on.
+    #[must_use]
+    pub fn has(&self, kind: Kind) -> bool {
+        self.enabled
+            && match kind {
+                Kind::Range => self.limits.any(self.direction),
+                Kind::Zscore => self.zscore.is_some(),
+                Kind::Rate => self.rate.is_some(),
+                _ => false,
+            }
     }
 
     /// The pattern of the rule that set a detector, or for fixed limits the limit `threshold` on that side; `None` when

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::glob::{self, Specificity};
-use crate::profile::Profile;
+use crate::profile::{Profile, Resolved};
 use crate::setting::{Setting, Value};
 
 /// Longest pattern, in bytes.
@@ -83,9 +83,6 @@ impl Rule {
         (self.specificity, &self.pattern)
     }
 }
-
-/// What a setting is for one sensor, and the pattern it came from (`None`: the default).
-pub type Resolved = (Setting, Value, Option<Arc<[u8]>>);
 
 /// All rules of a server.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, codec, document, key};
 
 use crate::ingest::Given;
-use crate::server::{self, Args, Called, Ctx, Key, Mode, Str};
+use crate::server::{Args, Called, Ctx, Key, Mode, Str};
 use crate::state::{Place, with};
-use crate::{datatype, effects, ingest, reply};
+use crate::{datatype, effects, ingest, reply, scan};
 
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
 pub(crate) const TIMED: u64 = 64;
@@ -246,7 +246,7 @@ fn with_model<T>(
 fn alert_streams(ctx: Ctx) -> Vec<Reply> {
     let (base, cluster) = with(|state| (state.settings.alerts_key.clone(), state.cluster));
     let mut streams = if cluster {
-        server::scan(ctx, |name| key::is_alerts_of(&base, name))
+        scan::keys(ctx, |name| key::is_alerts_of(&base, name))
     } else {
         vec![base]
     };

@@ -18,6 +18,7 @@ mod ingest;
 mod keyspace;
 mod register;
 mod reply;
+mod scan;
 mod server;
 mod settings;
 mod state;

@@ -115,7 +115,7 @@ fn episode(model: &Model) -> Reply {
 
 /// Each detector that is on: its score of the last reading, and what it expects of the next.
 fn detectors(model: &Model, profile: &Profile) -> Reply {
-    let on = Kind::BUILT.into_iter().filter(|kind| kind.is_on(profile));
+    let on = Kind::BUILT.into_iter().filter(|kind| profile.has(*kind));
     let mut baseline = model.baseline.clone();
     baseline.fit(profile);
     let rows = on.enumerate().map(|(index, kind)| {

@@ -167,7 +167,7 @@ fn every_built_detector_has_a_row_that_switches_on_it_alone() {
         let profile = row.fresh("").profile();
         let on: Vec<_> = Kind::ALL
             .into_iter()
-            .filter(|kind| kind.is_on(&profile))
+            .filter(|kind| profile.has(*kind))
             .collect();
         assert_eq!(on, [row.kind]);
         assert!(

@@ -10,104 +10,14 @@ pub mod zscore;
 #[cfg(test)]
 mod contract;
 
+pub use crate::kind::Kind;
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::setting::Setting;
 use crate::units::{Severity, Side, score};
 use crate::window::Window;
 
 /// Ratios end here, so that a change of a sensor that never changed has a score below 1 and no infinity.
 pub const HIGHEST_RATIO: f64 = 1e9;
-
-/// What kind of abnormality: the name of the detector that found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Beyond a fixed limit.
-    Range,
-    /// Rolling z-score.
-    Zscore,
-    /// Robust z-score.
-    Mad,
-    /// Exponentially weighted mean.
-    Ewma,
-    /// Change per second.
-    Rate,
-    /// Cumulative sum.
-    Cusum,
-    /// The parameter-free detector.
-    Auto,
-    /// No change of value.
-    Stuck,
-    /// No reading.
-    Nodata,
-}
-
-impl Kind {
-    /// All of them; the position is the number under which one is stored.
-    pub const ALL: [Self; 9] = [
-        Self::Range,
-        Self::Zscore,
-        Self::Mad,
-        Self::Ewma,
-        Self::Rate,
-        Self::Cusum,
-        Self::Auto,
-        Self::Stuck,
-        Self::Nodata,
-    ];
-
-    /// Those that judge readings in this version, in the order they are asked.
-    pub const BUILT: [Self; 3] = [Self::Range, Self::Zscore, Self::Rate];
-
-    /// The word used in replies and alerts.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Range => "range",
-            Self::Zscore => "zscore",
-            Self::Mad => "mad",
-            Self::Ewma => "ewma",
-            Self::Rate => "rate",
-            Self::Cusum => "cusum",
-            Self::Auto => "auto",
-            Self::Stuck => "stuck",
-            Self::Nodata => "nodata",
-        }
-    }
-
-    /// The settings that switch it on.
-    #[must_use]
-    pub fn settings(self) -> &'static [Setting] {
-        match self {
-            Self::Range => &[
-                Setting::Max,
-                Setting::Min,
-                Setting::CriticalMax,
-                Setting::CriticalMin,
-            ],
-            Self::Zscore => &[Setting::Zscore],
-            Self::Mad => &[Setting::Mad],
-            Self::Ewma => &[Setting::Ewma],
-            Self::Rate => &[Setting::Rate],
-            Self::Cusum => &[Setting::Cusum],
-            Self::Auto => &[Setting::Auto],
-            Self::Stuck => &[Setting::Stuck],
-            Self::Nodata => &[Setting::Nodata],
-        }
-    }
-
-    /// Whether a profile switches it on.
-    #[must_use]
-    pub fn is_on(self, profile: &Profile) -> bool {
-        profile.enabled
-            && match self {
-                Self::Range => profile.limits.any(profile.direction),
-                Self::Zscore => profile.zscore.is_some(),
-                Self::Rate => profile.rate.is_some(),
-                _ => false,
-            }
-    }
-}
 
 /// What a detector says of one reading. Values are in the sensor's unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -203,7 +113,7 @@ impl Baseline {
     /// Makes the state fit the profile: what is on has its state, what is off has none. Depends on nothing but the two,
     /// so that every server that does it before a reading comes to the same state.
     pub fn fit(&mut self, profile: &Profile) {
-        if !Kind::Zscore.is_on(profile) {
+        if !profile.has(Kind::Zscore) {
             self.window = None;
             return;
         }

@@ -1,0 +1,50 @@
+//! The outcome of a command of the server's that the module calls.
+
+use std::ffi::{c_char, c_int};
+
+use anomaly_core::text::shown;
+use redis_module::raw;
+
+use super::api;
+
+/// What a call came to.
+pub(crate) enum Called {
+    /// It was done.
+    Done,
+    /// It gave an integer.
+    Integer(i64),
+    /// The server has no such command.
+    Missing,
+    /// It was refused, with this text.
+    Refused(String),
+}
+
+impl Called {
+    pub(super) fn of(reply: *mut raw::RedisModuleCallReply) -> Self {
+        if reply.is_null() {
+            let error = std::io::Error::last_os_error();
+            return if error.kind() == std::io::ErrorKind::NotFound {
+                Self::Missing
+            } else {
+                Self::Refused(format!("it cannot be called here ({error})"))
+            };
+        }
+        // SAFETY: a live reply, freed once and not used after.
+        unsafe {
+            let called = match api!(RedisModule_CallReplyType(reply)) {
+                kind if kind == raw::REDISMODULE_REPLY_ERROR as c_int => {
+                    let mut len = 0;
+                    let text: *const c_char =
+                        api!(RedisModule_CallReplyStringPtr(reply, &raw mut len));
+                    Self::Refused(shown(std::slice::from_raw_parts(text.cast(), len)))
+                }
+                kind if kind == raw::REDISMODULE_REPLY_INTEGER as c_int => {
+                    Self::Integer(api!(RedisModule_CallReplyInteger(reply)))
+                }
+                _ => Self::Done,
+            };
+            api!(RedisModule_FreeCallReply(reply));
+            called
+        }
+    }
+}

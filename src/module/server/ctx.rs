@@ -1,0 +1,220 @@
+//! Contexts: what a callback may ask of the server and tell it.
+
+use std::ffi::{CStr, CString, c_int, c_long};
+use std::ptr;
+
+use anomaly_core::units::Timestamp;
+use redis_module::raw;
+
+use super::{Called, OK, OwnedStr, Str, api, log};
+
+/// A context: the server's side of a call. Valid for as long as the callback that got it.
+#[derive(Clone, Copy)]
+pub(crate) struct Ctx(*mut raw::RedisModuleCtx);
+
+impl Ctx {
+    /// # Safety
+    /// `ctx` must be a live context of the server, or null where the functions used with it allow that.
+    pub(crate) unsafe fn new(ctx: *mut raw::RedisModuleCtx) -> Self {
+        Self(ctx)
+    }
+
+    pub(crate) fn raw(self) -> *mut raw::RedisModuleCtx {
+        self.0
+    }
+
+    pub(crate) fn notice(self, text: &str) {
+        log(Some(self), "notice", text);
+    }
+
+    pub(crate) fn warn(self, text: &str) {
+        log(Some(self), "warning", text);
+    }
+
+    /// The server's clock as of the start of the command or script, so that `*` is one instant in it.
+    pub(crate) fn now(self) -> Timestamp {
+        // SAFETY: both take no arguments and have no effect.
+        let micros = unsafe {
+            match raw::RedisModule_CachedMicroseconds {
+                Some(function) => function(),
+                None => api!(RedisModule_Milliseconds()) * 1000,
+            }
+        };
+        Timestamp::from_millis(micros / 1000).unwrap_or(Timestamp::ZERO)
+    }
+
+    fn flags(self) -> u32 {
+        // SAFETY: a live context, or null, which stands for the server in general.
+        unsafe { api!(RedisModule_GetContextFlags(self.0)) as u32 }
+    }
+
+    /// Whether this server takes the decisions: it is no replica and is not loading, and what is running was not sent by
+    /// a master. Only then may it write alerts.
+    pub(crate) fn decides(self) -> bool {
+        let told = raw::REDISMODULE_CTX_FLAGS_SLAVE
+            | raw::REDISMODULE_CTX_FLAGS_REPLICATED
+            | raw::REDISMODULE_CTX_FLAGS_LOADING;
+        self.flags() & told == 0
+    }
+
+    /// Whether what is running was sent by a master or is read from a file.
+    pub(crate) fn is_replaying(self) -> bool {
+        self.flags() & (raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING)
+            != 0
+    }
+
+    /// Whether a child is rewriting the AOF and something may be passed on: while a failover is being prepared, the
+    /// server takes that for a bug and ends.
+    pub(crate) fn rewrites_aof(self) -> bool {
+        // SAFETY: a live context and C strings; what is asked for is freed.
+        unsafe {
+            let paused = { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0);
+            let info = api!(RedisModule_GetServerInfo(self.0, c"persistence".as_ptr()));
+            let field = c"aof_rewrite_in_progress".as_ptr();
+            let rewrites = api!(RedisModule_ServerInfoGetFieldUnsigned(
+                info,
+                field,
+                ptr::null_mut()
+            ));
+            api!(RedisModule_FreeServerInfo(self.0, info));
+            rewrites == 1 && !paused
+        }
+    }
+
+    pub(crate) fn is_cluster(self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+    }
+
+    pub(crate) fn db(self) -> c_int {
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_GetSelectedDb(self.0)) }
+    }
+
+    pub(crate) fn select(self, db: c_int) -> bool {
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_SelectDb(self.0, db)) == OK }
+    }
+
+    pub(crate) fn string(self, bytes: &[u8]) -> OwnedStr {
+        // SAFETY: a null context makes a string that is ours alone to free; the bytes are copied.
+        let raw = unsafe {
+            api!(RedisModule_CreateString(
+                ptr::null_mut(),
+                bytes.as_ptr().cast(),
+                bytes.len()
+            ))
+        };
+        OwnedStr::of(raw)
+    }
+
+    /// Passes the command on to replicas and the AOF as it came.
+    pub(crate) fn replicate_verbatim(self) {
+        // SAFETY: a live context of a command.
+        unsafe { api!(RedisModule_ReplicateVerbatim(self.0)) };
+    }
+
+    /// Passes another command on, after those passed on before and in one transaction with them.
+    pub(crate) fn replicate(self, command: &CStr, args: &[Str<'_>]) {
+        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
+        // SAFETY: "v" takes an array of strings and its length, and `Str` is nothing but a pointer to one; the server
+        // counts its own references to the strings.
+        unsafe {
+            api!(RedisModule_Replicate(
+                self.0,
+                command.as_ptr(),
+                c"v".as_ptr(),
+                argv,
+                args.len()
+            ))
+        };
+    }
+
+    /// Runs a command of the server. With `replicated` it is passed on as well, as the server has resolved it.
+    pub(crate) fn call(self, command: &CStr, replicated: bool, args: &[Str<'_>]) -> Called {
+        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
+        let format = if replicated { c"!v" } else { c"v" };
+        // SAFETY: as for `replicate`; the reply is freed by `Called`.
+        let reply = unsafe {
+            api!(RedisModule_Call(
+                self.0,
+                command.as_ptr(),
+                format.as_ptr(),
+                argv,
+                args.len()
+            ))
+        };
+        Called::of(reply)
+    }
+
+    /// Tells keyspace subscribers of an event at a key.
+    pub(crate) fn notify(self, event: &CStr, key: Str<'_>) {
+        // SAFETY: a live context, a C string and a live string.
+        unsafe {
+            api!(RedisModule_NotifyKeyspaceEvent(
+                self.0,
+                raw::REDISMODULE_NOTIFY_MODULE as c_int,
+                event.as_ptr(),
+                key.raw()
+            ))
+        };
+    }
+
+    /// Tells whoever watches or caches a key that it has changed. Opening it to change it does not: a request that is
+    /// refused has changed nothing.
+    pub(crate) fn modified(self, name: Str<'_>) {
+        // SAFETY: a live context and string.
+        unsafe { api!(RedisModule_SignalModifiedKey(self.0, name.raw())) };
+    }
+
+    pub(crate) fn reply_simple(self, text: &CStr) {
+        // SAFETY: a live context and a C string.
+        unsafe { api!(RedisModule_ReplyWithSimpleString(self.0, text.as_ptr())) };
+    }
+
+    pub(crate) fn reply_error(self, text: &str) {
+        let text = CString::new(text.replace(['\0', '\r', '\n'], " ")).unwrap_or_default();
+        // SAFETY: a live context and a C string.
+        unsafe { api!(RedisModule_ReplyWithError(self.0, text.as_ptr())) };
+    }
+
+    pub(crate) fn reply_bytes(self, bytes: &[u8]) {
+        // SAFETY: a live context; the bytes are copied.
+        unsafe {
+            api!(RedisModule_ReplyWithStringBuffer(
+                self.0,
+                bytes.as_ptr().cast(),
+                bytes.len()
+            ))
+        };
+    }
+
+    pub(crate) fn reply_int(self, n: i64) {
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithLongLong(self.0, n)) };
+    }
+
+    pub(crate) fn reply_double(self, x: f64) {
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithDouble(self.0, x)) };
+    }
+
+    pub(crate) fn reply_null(self) {
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithNull(self.0)) };
+    }
+
+    pub(crate) fn reply_array(self, len: usize) {
+        // SAFETY: a live context; the caller replies `len` times more.
+        unsafe { api!(RedisModule_ReplyWithArray(self.0, len as c_long)) };
+    }
+
+    pub(crate) fn reply_map(self, len: usize) {
+        // SAFETY: a live context; the caller replies `len` pairs more.
+        unsafe { api!(RedisModule_ReplyWithMap(self.0, len as c_long)) };
+    }
+
+    pub(crate) fn reply_wrong_arity(self) {
+        // SAFETY: a live context of a command.
+        unsafe { api!(RedisModule_WrongArity(self.0)) };
+    }
+}

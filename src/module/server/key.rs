@@ -1,0 +1,56 @@
+//! Open keys.
+
+use std::ffi::c_int;
+
+use redis_module::raw;
+
+use super::{Ctx, Str, api};
+
+/// How a key is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// To look, without counting as use of the key.
+    Look,
+    /// To change.
+    Change,
+}
+
+/// An open key; closed when dropped.
+pub(crate) struct Key(*mut raw::RedisModuleKey);
+
+impl Key {
+    pub(crate) fn open(ctx: Ctx, name: Str<'_>, mode: Mode) -> Self {
+        let flags = match mode {
+            Mode::Look => raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH,
+            Mode::Change => raw::REDISMODULE_READ | raw::REDISMODULE_WRITE,
+        };
+        // SAFETY: a live context and string. A null key stands for one that does not exist.
+        Self(unsafe { api!(RedisModule_OpenKey(ctx.raw(), name.raw(), flags as c_int)) })
+    }
+
+    pub(crate) fn exists(ctx: Ctx, name: Str<'_>) -> bool {
+        // SAFETY: a live context and string.
+        unsafe { api!(RedisModule_KeyExists(ctx.raw(), name.raw())) == 1 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        // SAFETY: a key we hold open, or null, which counts as empty.
+        self.0.is_null()
+            || unsafe {
+                api!(RedisModule_KeyType(self.0)) == raw::REDISMODULE_KEYTYPE_EMPTY as c_int
+            }
+    }
+
+    pub(crate) fn raw(&self) -> *mut raw::RedisModuleKey {
+        self.0
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: a key we hold open, closed only here.
+            unsafe { api!(RedisModule_CloseKey(self.0)) }
+        }
+    }
+}
