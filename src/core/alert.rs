@@ -6,6 +6,7 @@ use crate::model::{Model, Outcome};
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::reason;
+use crate::stream_id::StreamId;
 use crate::text::{duration, number, resolved, rounded};
 use crate::units::{Side, Timestamp};
 
@@ -19,6 +20,19 @@ pub struct Alert {
     pub event: Event,
     /// Names and values in the order they are written.
     pub fields: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// The entry of a stream that a reading was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The device, empty where none is known.
+    pub device: &'a [u8],
+    /// The metric.
+    pub metric: &'a [u8],
+    /// The stream's key.
+    pub stream: &'a [u8],
+    /// The entry.
+    pub id: StreamId,
 }
 
 /// What ended an episode from outside.
@@ -46,6 +60,7 @@ struct Facts<'a> {
     score: f64,
     band: Option<&'a Finding>,
     reason: String,
+    source: Option<&'a Source<'a>>,
     extra: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -57,6 +72,7 @@ impl Alert {
         reading: Reading,
         outcome: &Outcome,
         profile: &Profile,
+        source: Option<&Source<'_>>,
     ) -> Option<Self> {
         let (event, episode) = outcome.transition.as_ref()?;
         let decided = outcome
@@ -76,6 +92,7 @@ impl Alert {
                 .or(outcome.own.as_ref())
                 .or(outcome.finding.as_ref()),
             reason: reason::of_outcome(reading, outcome, profile),
+            source,
             extra: Vec::new(),
         };
         Some(facts.alert(*event, episode))
@@ -153,6 +170,7 @@ impl<'a> Facts<'a> {
             score: model.score,
             band: None,
             reason,
+            source: None,
             extra: Vec::new(),
         }
     }
@@ -166,6 +184,11 @@ impl<'a> Facts<'a> {
         put("id", format!("{name}-{}", episode.alerts).as_bytes());
         put("episode", name.as_bytes());
         put("sensor", self.key);
+        for (name, known) in [("device", self.source.map(|s| s.device)), ("metric", self.source.map(|s| s.metric))] {
+            if let Some(known) = known.filter(|known| !known.is_empty()) {
+                put(name, known);
+            }
+        }
         put("severity", episode.severity.word().as_bytes());
         put("kind", self.kind.word().as_bytes());
         put("direction", self.side.word().as_bytes());
@@ -201,6 +224,9 @@ impl<'a> Facts<'a> {
                 .unwrap_or(b"default"),
         );
         put("reason", self.reason.as_bytes());
+        if let Some(source) = self.source {
+            put("source", &[source.stream, b" ", source.id.to_string().as_bytes()].concat());
+        }
         fields.extend(self.extra);
         Alert { event, fields }
     }

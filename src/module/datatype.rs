@@ -220,8 +220,7 @@ unsafe extern "C" fn aof_rewrite(
     value: *mut c_void,
 ) {
     guard((), || {
-        let rules =
-            with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
+        let rules = with(|state| state.settings_to_save()).map(|(document, _)| document);
         // SAFETY: the server gives a live stream, key and value of ours; "b" takes a pointer and a length, "s" a string.
         unsafe {
             if let Some(rules) = rules.filter(|_| !RULES_EMITTED.swap(true, Relaxed)) {
@@ -251,15 +250,16 @@ unsafe extern "C" fn aof_rewrite(
     });
 }
 
-/// Rules are global and belong to no key. Written only if there are any: a server without the module can load a file
-/// that has nothing of ours in it.
+/// Rules and watches are global and belong to no key. Written only if there are any: a server without the module can load
+/// a file that has nothing of ours in it.
 unsafe extern "C" fn aux_save(io: *mut raw::RedisModuleIO, _: c_int) {
     guard((), || {
-        let rules =
-            with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
-        if let Some(rules) = rules {
+        if let Some((document, backlog)) = with(|state| state.settings_to_save()) {
             // SAFETY: the server gives a live stream.
-            unsafe { save_bytes(io, rules.as_bytes()) }
+            unsafe {
+                save_bytes(io, document.as_bytes());
+                save_bytes(io, &backlog);
+            }
         }
     });
 }
@@ -267,22 +267,23 @@ unsafe extern "C" fn aux_save(io: *mut raw::RedisModuleIO, _: c_int) {
 unsafe extern "C" fn aux_load(io: *mut raw::RedisModuleIO, _: c_int, _: c_int) -> c_int {
     guard(ERR, || {
         // SAFETY: the server gives a live stream.
-        let stored = unsafe { load_bytes(io) };
-        let rules = stored
-            .ok_or(Error::Payload {
-                why: "it ends too early",
+        let stored = unsafe { load_bytes(io).zip(load_bytes(io)) };
+        let short = Error::Payload { why: "it ends too early" };
+        let loaded = stored.ok_or(short).and_then(|(document, backlog)| {
+            let document = document::import(&document)?;
+            with(|state| {
+                state.rules.import(document.rules, true);
+                state.watches.import(document.watches, true);
+                state.load_backlog(&backlog)
             })
-            .and_then(|text| document::import(&text));
-        match rules {
-            Ok(rules) => {
-                with(|state| state.rules.import(rules, true));
-                OK
-            }
-            Err(error) => {
+        });
+        loaded.map_or_else(
+            |error| {
                 log_io(io, &error);
                 ERR
-            }
-        }
+            },
+            |()| OK,
+        )
     })
 }
 

@@ -2,8 +2,9 @@
 
 use std::ffi::CStr;
 
-use anomaly_core::alert::Alert;
+use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
+use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::number;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
@@ -43,6 +44,7 @@ pub(crate) struct Words<'a> {
     pub(crate) sensor: Str<'a>,
     at: Word<'a>,
     value: Word<'a>,
+    source: Option<Source<'a>>,
 }
 
 enum Word<'a> {
@@ -60,25 +62,26 @@ impl Word<'_> {
 }
 
 impl<'a> Words<'a> {
-    /// The words of a reading that came with these arguments for time (if it was not `*`) and value.
+    /// The words of a reading that came with these arguments for time (if it was not `*`) and value, or with none.
     pub(crate) fn new(
         ctx: Ctx,
         sensor: Str<'a>,
         reading: Reading,
         at: Option<Str<'a>>,
-        value: Str<'a>,
+        value: Option<Str<'a>>,
+        source: Option<Source<'a>>,
     ) -> Self {
-        let made = |text: String| Word::Made(ctx.string(text.as_bytes()));
+        let given = |word: Option<Str<'a>>, text: &dyn Fn() -> String| {
+            word.map_or_else(|| Word::Made(ctx.string(text().as_bytes())), Word::Given)
+        };
         // TimeSeries takes no leading zeros.
         let at = at.filter(|at| !at.bytes().starts_with(b"0"));
+        let value = value.filter(|value| is_plain(value.bytes()));
         Self {
             sensor,
-            at: at.map_or_else(|| made(reading.at.millis().to_string()), Word::Given),
-            value: if is_plain(value.bytes()) {
-                Word::Given(value)
-            } else {
-                made(number(reading.value))
-            },
+            at: given(at, &|| reading.at.millis().to_string()),
+            value: given(value, &|| number(reading.value)),
+            source,
         }
     }
 }
@@ -102,7 +105,7 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> bool {
     let called = if Key::exists(ctx, series.borrow()) {
         ctx.call(c"TS.ADD", false, &add)
     } else {
-        let how = creation(ctx, words.sensor.bytes(), profile);
+        let how = creation(ctx, words, profile);
         ctx.call(c"TS.ADD", false, &[&add[..], &borrowed(&how)].concat())
     };
     match called {
@@ -122,24 +125,28 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> bool {
     }
 }
 
-/// What TS.ADD is told when it is about to create the series.
-fn creation(ctx: Ctx, sensor: &[u8], profile: &Profile) -> Vec<OwnedStr> {
+/// What TS.ADD is told when it is about to create the series. TimeSeries refuses empty labels.
+fn creation(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Vec<OwnedStr> {
     let (retention, chunk) = (
         profile.retention.to_string(),
         profile.chunk_size.to_string(),
     );
-    let mut words: Vec<&[u8]> = vec![b"RETENTION", retention.as_bytes()];
-    words.extend([
-        &b"CHUNK_SIZE"[..],
-        chunk.as_bytes(),
-        b"DUPLICATE_POLICY",
-        b"LAST",
-    ]);
-    let label = key::label(sensor);
-    if !label.is_empty() {
-        words.extend([&b"LABELS"[..], b"sensor", &label]);
+    let mut how: Vec<&[u8]> = vec![b"RETENTION", retention.as_bytes()];
+    how.extend([&b"CHUNK_SIZE"[..], chunk.as_bytes(), b"DUPLICATE_POLICY", b"LAST"]);
+    let of = |pick: fn(&Source<'_>) -> Vec<u8>| words.source.as_ref().map_or(vec![], pick);
+    let labels: [(&[u8], Vec<u8>); 4] = [
+        (b"sensor", key::label(words.sensor.bytes())),
+        (b"device", of(|source| key::label(source.device))),
+        (b"metric", of(|source| key::label(source.metric))),
+        (b"stream", of(|source| key::label(source.stream))),
+    ];
+    let known = labels.iter().filter(|(_, value)| !value.is_empty());
+    let known: Vec<&[u8]> = known.flat_map(|(name, value)| [*name, value]).collect();
+    if !known.is_empty() {
+        how.push(b"LABELS");
+        how.extend(known);
     }
-    words.into_iter().map(|word| ctx.string(word)).collect()
+    how.into_iter().map(|word| ctx.string(word)).collect()
 }
 
 /// Whether readings are to be archived by this server's own decision.
@@ -157,7 +164,7 @@ fn missing(ctx: Ctx) {
 }
 
 /// Logs the first failure of its kind.
-fn failed(ctx: Ctx, what: &str, why: &str) {
+pub(crate) fn failed(ctx: Ctx, what: &str, why: &str) {
     if with(|state| state.first_of_kind(why)) {
         ctx.warn(&format!(
             "{what}: {why} (later failures of this kind are only counted, see INFO anomaly)"
@@ -171,17 +178,18 @@ pub(crate) const APPLY_VERSION: &str = "1";
 pub(crate) const ARCHIVED: &str = "1";
 
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
-/// nothing. About 70 bytes.
+/// nothing. About 70 bytes, and where it comes from a stream the labels of a series that may have to be created.
 pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: bool) {
     let archived = if archived { YES.get() } else { NO.get() };
-    let args = [
-        APPLY_1.get(),
-        words.sensor,
-        words.at.get(),
-        words.value.get(),
-        archived,
-    ];
-    ctx.replicate(c"ANOMALY._APPLY", &args);
+    let (at, value) = (words.at.get(), words.value.get());
+    let args = [APPLY_1.get(), words.sensor, at, value, archived];
+    match &words.source {
+        None => ctx.replicate(c"ANOMALY._APPLY", &args),
+        Some(Source { device, metric, stream, .. }) => {
+            let labels = [device, metric, stream].map(|label| ctx.string(label));
+            ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&labels)].concat());
+        }
+    }
 }
 
 /// Tells of a transition: the alert, if this server is the one to write it, and the keyspace event.
@@ -194,29 +202,50 @@ pub(crate) fn tell(ctx: Ctx, sensor: Str<'_>, alert: &Alert) {
 
 /// Writes an alert and passes it on as it was written, id included.
 fn write(ctx: Ctx, sensor: &[u8], alert: &Alert) {
-    let (stream, maxlen) = with(|state| {
-        let base = &state.settings.alerts_key;
-        (
-            key::alerts(base, sensor, state.cluster),
-            state.settings.alerts_maxlen,
-        )
+    let stream = with(|state| {
+        key::alerts(&state.settings.alerts_key, sensor, state.cluster)
     });
-    let mut args: Vec<OwnedStr> = vec![ctx.string(&stream)];
+    let fields = alert.fields.iter().map(|(name, value)| (*name, &value[..]));
+    match append(ctx, &stream, fields) {
+        Called::Refused(why) => {
+            failed(ctx, "an alert could not be written", &why);
+            with(|state| state.counts.alert_failures += 1);
+        }
+        _ => with(|state| state.counts.alerted(alert.event)),
+    }
+}
+
+/// Adds an entry to a stream of ours, which keeps about so many as the setting says.
+fn append<'a>(
+    ctx: Ctx,
+    stream: &[u8],
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Called {
+    let maxlen = with(|state| state.settings.alerts_maxlen);
+    let mut args: Vec<OwnedStr> = vec![ctx.string(stream)];
     if maxlen > 0 {
         args.extend(
             [&b"MAXLEN"[..], b"~", maxlen.to_string().as_bytes()].map(|word| ctx.string(word)),
         );
     }
     args.push(ctx.string(b"*"));
-    for (name, value) in &alert.fields {
-        args.extend([ctx.string(name.as_bytes()), ctx.string(value)]);
-    }
-    match ctx.call(c"XADD", true, &borrowed(&args)) {
-        Called::Refused(why) => {
-            failed(ctx, "an alert could not be written", &why);
-            with(|state| state.counts.alert_failures += 1);
-        }
-        _ => with(|state| state.counts.alerted(alert.event)),
+    args.extend(fields.flat_map(|(name, value)| [ctx.string(name.as_bytes()), ctx.string(value)]));
+    ctx.call(c"XADD", true, &borrowed(&args))
+}
+
+/// Writes what could not be read from a watched stream to the dead letters.
+pub(crate) fn bury(ctx: Ctx, stream: &[u8], id: StreamId, reason: &str, payload: &str) {
+    let dead = with(|state| key::dead(&state.settings.dead_key, stream, state.cluster));
+    let id = id.to_string();
+    let fields = [
+        ("stream", stream),
+        ("id", id.as_bytes()),
+        ("reason", reason.as_bytes()),
+        ("payload", payload.as_bytes()),
+    ];
+    match append(ctx, &dead, fields.into_iter()) {
+        Called::Refused(why) => failed(ctx, "a dead letter could not be written", &why),
+        _ => with(|state| state.counts.dead_letters += 1),
     }
 }
 

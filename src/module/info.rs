@@ -68,7 +68,7 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             }
             count("alerts_failed", counts.alert_failures);
             count("suppressed", counts.suppressed);
-            count("dead_letters", 0);
+            count("dead_letters", counts.dead_letters);
             text(
                 "archive",
                 match (state.settings.archive, state.series_missing) {
@@ -79,11 +79,14 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             );
             count("archived", counts.archived);
             count("archive_failures", counts.archive_failures);
-            count("watched_streams", 0);
+            count("watched_streams", state.watched.values().flatten().count() as u64);
+            count("watches", state.watches.list().len() as u64);
+            count("backlog_streams", state.cursors.len() as u64);
+            count("backlog_read", state.cursors.values().map(|cursor| cursor.read).sum());
             count("rules", state.rules.list().len() as u64);
             count("open_episodes", state.open.len() as u64);
             count("bytes", bytes);
-            count("hook_usec", 0);
+            count("hook_usec", counts.hook_microseconds());
             count("add_usec", counts.add_microseconds());
         });
     });

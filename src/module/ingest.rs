@@ -1,11 +1,11 @@
-//! The one way a reading enters: ADD, MADD and what replication and files replay all come through here.
+//! The one way a reading enters: ADD, MADD, watched streams and what replication and files replay all come through here.
 //!
 //! The order is fixed: check, open, take in, archive, replicate, alert, notify. Nothing that can fail stands between the
 //! change of the model and its replication; a series that cannot be written is no failure of the reading.
 
 use std::sync::Arc;
 
-use anomaly_core::alert::{Alert, End};
+use anomaly_core::alert::{Alert, End, Source};
 use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
@@ -29,19 +29,15 @@ pub(crate) struct Given<'a> {
     pub(crate) sensor: Str<'a>,
     pub(crate) when: When,
     pub(crate) value: f64,
-    pub(crate) when_word: Str<'a>,
-    pub(crate) value_word: Str<'a>,
+    /// The arguments for time and value, if it came with any.
+    pub(crate) words: Option<(Str<'a>, Str<'a>)>,
+    /// Where it was read, if it was not given by a command.
+    pub(crate) source: Option<Source<'a>>,
 }
 
 /// Takes in a reading of a client's, decides what it means and does what follows.
 pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
-    let Given {
-        sensor,
-        when,
-        value,
-        when_word,
-        value_word,
-    } = given;
+    let Given { sensor, when, value, words, source } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
     let at = with(|state| {
         if state.cluster {
@@ -49,6 +45,9 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         }
         when.resolve(now, state.settings.max_future)
     })?;
+    if source.is_some() {
+        check_room(ctx, sensor)?;
+    }
     let taken = match take(ctx, sensor, Reading { at, value }) {
         Err(Error::Broken) => {
             // Here and on every replica, whose models went on: whatever it holds now is not to be trusted.
@@ -62,14 +61,23 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         outcome,
         profile,
     } = &taken;
-    let at = (when != When::Now).then_some(when_word);
-    let words = Words::new(ctx, sensor, *reading, at, value_word);
+    let at = words.filter(|_| when != When::Now).map(|(at, _)| at);
+    let words = Words::new(ctx, sensor, *reading, at, words.map(|(_, value)| value), source);
     let archived = outcome.archive && effects::archives() && effects::archive(ctx, &words, profile);
     effects::replicate(ctx, &words, archived);
-    if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile) {
+    if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile, source.as_ref()) {
         effects::tell(ctx, sensor, &alert);
     }
     Ok(taken)
+}
+
+/// A watched stream may create no more sensors than the setting allows: one wrong device name each would fill the memory.
+fn check_room(ctx: Ctx, sensor: Str<'_>) -> Result<(), Error> {
+    let most = with(|state| state.settings.max_sensors);
+    if most == 0 || datatype::totals().0 < most || Key::exists(ctx, sensor) {
+        return Ok(());
+    }
+    Err(Error::TooManySensors { most })
 }
 
 /// Takes in a reading that a master or a file says was taken in; its alert comes on its own.
@@ -79,17 +87,12 @@ pub(crate) fn apply(
     at: Timestamp,
     archived: bool,
 ) -> Result<(), Error> {
-    let Given {
-        sensor,
-        value,
-        when_word,
-        value_word,
-        ..
-    } = given;
+    let Given { sensor, value, words, source, .. } = given;
     let reading = Reading { at, value };
     let taken = take(ctx, sensor, reading)?;
     if archived {
-        let words = Words::new(ctx, sensor, reading, Some(when_word), value_word);
+        let (at, value) = words.unzip();
+        let words = Words::new(ctx, sensor, reading, at, value, source);
         effects::archive(ctx, &words, &taken.profile);
     }
     if let Some((event, _)) = &taken.outcome.transition {

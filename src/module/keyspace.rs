@@ -10,13 +10,13 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 use anomaly_core::alert::{Alert, End};
-use anomaly_core::{Model, document};
+use anomaly_core::Model;
 use redis_module::raw;
 
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{datatype, effects};
+use crate::{backlog, datatype, effects};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -41,6 +41,7 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, on_role_change)
     };
     if status == OK {
         Ok(())
@@ -177,7 +178,7 @@ fn set_end(db: c_int, key: Str<'_>, end: End) {
 
 /// A full load replaces all data, and with it the rules: none of before may stay.
 unsafe extern "C" fn on_loading(
-    _: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     what: u64,
     _: *mut c_void,
@@ -189,11 +190,10 @@ unsafe extern "C" fn on_loading(
     ];
     guard((), || {
         if starts.contains(&what) {
-            with(|state| {
-                state.rules.clear();
-                state.open.clear();
-                state.unlinked.clear();
-            });
+            with(|state| state.forget_data());
+        } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED {
+            // SAFETY: the server gives a live context.
+            backlog::wake(unsafe { Ctx::new(ctx) });
         }
     });
 }
@@ -238,10 +238,11 @@ unsafe extern "C" fn on_swap(
             }
         };
         with(|state| {
-            state.open = std::mem::take(&mut state.open)
-                .into_iter()
-                .map(|(db, key)| (swapped(db), key))
-                .collect();
+            let open = std::mem::take(&mut state.open);
+            state.open = open.into_iter().map(|(db, key)| (swapped(db), key)).collect();
+            let cursors = std::mem::take(&mut state.cursors);
+            state.cursors = cursors.into_iter().map(|((db, key), at)| ((swapped(db), key), at)).collect();
+            state.searches.iter_mut().for_each(|search| search.db = swapped(search.db));
         });
     });
 }
@@ -273,14 +274,29 @@ unsafe extern "C" fn on_fork(
         if what != raw::REDISMODULE_SUBEVENT_FORK_CHILD_BORN || !ctx.rewrites_aof() {
             return;
         }
-        let rules =
-            with(|state| (!state.rules.list().is_empty()).then(|| document::export(&state.rules)));
-        if let Some(rules) = rules {
-            let words: [&[u8]; 3] = [b"IMPORT", rules.as_bytes(), b"REPLACE"];
-            ctx.replicate(
-                c"ANOMALY.CONFIG",
-                &borrowed(&words.map(|word| ctx.string(word))),
-            );
+        let Some((document, _)) = with(|state| state.settings_to_save()) else { return };
+        let words: [&[u8]; 3] = [b"IMPORT", document.as_bytes(), b"REPLACE"];
+        ctx.replicate(c"ANOMALY.CONFIG", &borrowed(&words.map(|word| ctx.string(word))));
+        let before = ctx.db();
+        for (db, words) in with(|state| state.backlog_words()) {
+            if ctx.select(db) {
+                let words: Vec<_> = words.iter().map(|word| ctx.string(word)).collect();
+                ctx.replicate(c"ANOMALY._BACKLOG", &borrowed(&words));
+            }
         }
+        ctx.select(before);
+    });
+}
+
+/// A promoted replica goes on where its master was.
+unsafe extern "C" fn on_role_change(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        backlog::wake(unsafe { Ctx::new(ctx) });
     });
 }

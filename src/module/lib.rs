@@ -2,17 +2,21 @@
 //!
 //! ```text
 //! command ─► commands ─┐
+//! XADD ────► hook ─────┤
+//! timer ───► backlog ──┤
 //! _apply ──► commands ─┴─► ingest ─► core: Model::ingest ─► effects: archive, replicate, alert, notify ─► reply
 //! ```
 //!
 //! Everything runs on the server's main thread, but for `free` of a model, which may run on its background thread and
 //! touches nothing else. Every callback goes through [`fence`], since a panic that left one would end the server.
 
+mod backlog;
 mod commands;
 mod datatype;
 mod effects;
 mod fence;
 mod heap;
+mod hook;
 mod info;
 mod ingest;
 mod keyspace;
@@ -76,6 +80,7 @@ fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
     settings::register(ctx, args)?;
     register::commands(ctx)?;
     keyspace::subscribe(ctx)?;
+    hook::subscribe(ctx)?;
     info::register(ctx)?;
     ctx.notice(&format!(
         "version {} loaded, {}",

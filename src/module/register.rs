@@ -46,6 +46,11 @@ handlers! {
     "anomaly.alerts" => commands::alerts,
     "anomaly.ack" => commands::ack,
     "anomaly.reset" => commands::reset,
+    "anomaly.watch|set" => commands::watch_set,
+    "anomaly.watch|get" => commands::watch_get,
+    "anomaly.watch|list" => commands::watch_list,
+    "anomaly.watch|del" => commands::watch_del,
+    "anomaly.watch|help" => commands::watch_help,
     "anomaly.config|set" => commands::config_set,
     "anomaly.config|get" => commands::config_get,
     "anomaly.config|resolve" => commands::config_resolve,
@@ -67,6 +72,7 @@ pub(crate) fn commands(ctx: Ctx) -> Result<(), String> {
     }
     internal(ctx, c"anomaly._apply", apply, -6, 2)?;
     internal(ctx, c"anomaly._load", load, 3, 1)?;
+    internal(ctx, c"anomaly._backlog", backlog, -3, 0)?;
     #[cfg(debug_assertions)]
     internal(ctx, c"anomaly._panic", panic, -1, 0)?;
     Ok(())
@@ -237,6 +243,14 @@ unsafe extern "C" fn load(
     argc: c_int,
 ) -> c_int {
     fence::command(ctx, argv, argc, commands::load)
+}
+
+unsafe extern "C" fn backlog(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    fence::command(ctx, argv, argc, commands::backlog)
 }
 
 #[cfg(debug_assertions)]

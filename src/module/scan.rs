@@ -1,50 +1,77 @@
 //! A walk over the whole keyspace, for the rare question that nothing else can answer.
 
+use std::collections::BTreeSet;
 use std::ffi::c_void;
+use std::time::Instant;
 
 use redis_module::raw;
 
 use crate::fence::guard;
 use crate::server::{Ctx, Str, api};
 
+/// A walk over the keys of a database, which can be interrupted. A key that is there all the time is visited.
+pub(crate) struct Walk {
+    cursor: *mut raw::RedisModuleScanCursor,
+    found: BTreeSet<Vec<u8>>,
+}
+
+struct Visit<'a> {
+    wanted: &'a dyn Fn(&[u8]) -> bool,
+    found: &'a mut BTreeSet<Vec<u8>>,
+}
+
+impl Walk {
+    pub(crate) fn new() -> Self {
+        // SAFETY: takes no arguments; freed by `Drop`.
+        Self { cursor: unsafe { api!(RedisModule_ScanCursorCreate()) }, found: BTreeSet::new() }
+    }
+
+    /// Walks on in the selected database until `end`; whether it is over.
+    pub(crate) fn go_on(&mut self, ctx: Ctx, end: Instant, wanted: impl Fn(&[u8]) -> bool) -> bool {
+        let mut visit = Visit { wanted: &wanted, found: &mut self.found };
+        loop {
+            let data = (&raw mut visit).cast();
+            // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.
+            if unsafe { api!(RedisModule_Scan(ctx.raw(), self.cursor, Some(on_key), data)) } == 0 {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+        }
+    }
+
+    /// The names that were wanted.
+    pub(crate) fn found(mut self) -> BTreeSet<Vec<u8>> {
+        std::mem::take(&mut self.found)
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, and freed only here.
+        unsafe { api!(RedisModule_ScanCursorDestroy(self.cursor)) }
+    }
+}
+
+unsafe extern "C" fn on_key(
+    _: *mut raw::RedisModuleCtx,
+    name: *mut raw::RedisModuleString,
+    _: *mut raw::RedisModuleKey,
+    visit: *mut c_void,
+) {
+    guard((), || {
+        // SAFETY: the server passes on the pointer that `go_on` gave, and the live name of a key.
+        let (visit, name) = unsafe { (&mut *visit.cast::<Visit<'_>>(), Str::new(name)) };
+        if (visit.wanted)(name.bytes()) {
+            visit.found.insert(name.bytes().to_vec());
+        }
+    });
+}
+
 /// The names of all keys of the selected database that are wanted. Takes time in proportion to the keys there are.
 pub(crate) fn keys(ctx: Ctx, wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
-    struct Search<'a> {
-        wanted: &'a dyn Fn(&[u8]) -> bool,
-        found: Vec<Vec<u8>>,
-    }
-    unsafe extern "C" fn visit(
-        _: *mut raw::RedisModuleCtx,
-        name: *mut raw::RedisModuleString,
-        _: *mut raw::RedisModuleKey,
-        search: *mut c_void,
-    ) {
-        guard((), || {
-            // SAFETY: the server passes on the pointer to `search` below, which lives until the scan is over, and the
-            // live name of a key.
-            let (search, name) = unsafe { (&mut *search.cast::<Search<'_>>(), Str::new(name)) };
-            if (search.wanted)(name.bytes()) {
-                search.found.push(name.bytes().to_vec());
-            }
-        });
-    }
-    let mut search = Search {
-        wanted: &wanted,
-        found: Vec::new(),
-    };
-    // SAFETY: the cursor is used between its making and its end; `visit` has the type the server expects.
-    unsafe {
-        let cursor = api!(RedisModule_ScanCursorCreate());
-        while api!(RedisModule_Scan(
-            ctx.raw(),
-            cursor,
-            Some(visit),
-            (&raw mut search).cast()
-        )) == 1
-        {}
-        api!(RedisModule_ScanCursorDestroy(cursor));
-    }
-    search.found.sort();
-    search.found.dedup();
-    search.found
+    let mut walk = Walk::new();
+    while !walk.go_on(ctx, Instant::now(), &wanted) {}
+    walk.found().into_iter().collect()
 }

@@ -1,15 +1,19 @@
-//! What the module knows beside the keys: rules, settings, counts, and where episodes are open. Main thread only.
+//! What the module knows beside the keys: rules, watches, settings, counts, and where episodes are open. Main thread only.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::c_int;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use anomaly_core::episode::Event;
 use anomaly_core::model::{Outcome, Verdict};
-use anomaly_core::{Model, Rules};
+use anomaly_core::watch::{Watch, Watches};
+use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
 
+use crate::backlog::{Cursor, Search};
+use crate::hook::Captured;
 use crate::keyspace::Unlinked;
 use crate::server::Ctx;
 use crate::settings::Settings;
@@ -29,10 +33,16 @@ pub(crate) struct Counts {
     pub(crate) alert_failures: u64,
     pub(crate) archived: u64,
     pub(crate) archive_failures: u64,
+    pub(crate) dead_letters: u64,
     /// Readings of ADD and MADD that were timed, one in [`crate::commands::TIMED`].
     pub(crate) timed_readings: u64,
     /// What those took.
     pub(crate) timed_nanoseconds: u64,
+    /// Steps of the hook (an entry is captured in one and taken in in another), and those of them that were timed.
+    pub(crate) hook_steps: u64,
+    pub(crate) hook_timed_steps: u64,
+    /// What those took.
+    pub(crate) hook_nanoseconds: u64,
 }
 
 impl Counts {
@@ -51,8 +61,12 @@ impl Counts {
 
     /// Time in ADD and MADD so far, from the readings that were timed.
     pub(crate) fn add_microseconds(&self) -> u64 {
-        let each = self.timed_nanoseconds as f64 / self.timed_readings.max(1) as f64;
-        (each * self.readings as f64 / 1e3) as u64
+        total_microseconds(self.timed_nanoseconds, self.timed_readings, self.readings)
+    }
+
+    /// Time in the hook so far, from the steps that were timed.
+    pub(crate) fn hook_microseconds(&self) -> u64 {
+        total_microseconds(self.hook_nanoseconds, self.hook_timed_steps, self.hook_steps)
     }
 
     pub(crate) fn alerted(&mut self, event: Event) {
@@ -66,13 +80,28 @@ impl Counts {
     }
 }
 
-/// Where a sensor is: database and key.
+fn total_microseconds(nanoseconds: u64, timed: u64, all: u64) -> u64 {
+    (nanoseconds as f64 / timed.max(1) as f64 * all as f64 / 1e3) as u64
+}
+
+/// Where a sensor or a stream is: database and key.
 pub(crate) type Place = (c_int, Vec<u8>);
 
 /// Everything there is one of.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) rules: Rules,
+    pub(crate) watches: Watches,
+    /// The watch of each stream that has been added to, if any, as of `watched_epoch`.
+    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>>,
+    pub(crate) watched_epoch: u32,
+    /// Entries of watched streams that are yet to be taken in by the job of the command that added them.
+    pub(crate) captured: Vec<Captured>,
+    /// What watched streams held before, and is yet to be read.
+    pub(crate) searches: Vec<Search>,
+    pub(crate) cursors: BTreeMap<Place, Cursor>,
+    /// A timer for it is running.
+    pub(crate) backlog_awake: bool,
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
@@ -106,6 +135,23 @@ impl State {
         if self.panic_in.take_if(|asked| asked == sensor).is_some() {
             panic!("provoked by ANOMALY._PANIC in a reading");
         }
+    }
+
+    /// Forgets all that an RDB file or a full AOF brings with it.
+    pub(crate) fn forget_data(&mut self) {
+        self.rules.clear();
+        self.watches.clear();
+        self.open.clear();
+        self.unlinked.clear();
+        self.captured.clear();
+        self.searches.clear();
+        self.cursors.clear();
+    }
+
+    /// What belongs to no key, in its stored form: rules and watches, and what is left to read. `None`: there is nothing.
+    pub(crate) fn settings_to_save(&self) -> Option<(String, Vec<u8>)> {
+        let any = !self.rules.list().is_empty() || !self.watches.is_empty();
+        any.then(|| (document::export(&self.rules, &self.watches), self.save_backlog()))
     }
 
     /// Whether this is the first failure of its kind. Bounded, whatever the texts.

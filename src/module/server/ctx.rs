@@ -68,7 +68,6 @@ impl Ctx {
     pub(crate) fn rewrites_aof(self) -> bool {
         // SAFETY: a live context and C strings; what is asked for is freed.
         unsafe {
-            let paused = { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0);
             let info = api!(RedisModule_GetServerInfo(self.0, c"persistence".as_ptr()));
             let field = c"aof_rewrite_in_progress".as_ptr();
             let rewrites = api!(RedisModule_ServerInfoGetFieldUnsigned(
@@ -77,8 +76,19 @@ impl Ctx {
                 ptr::null_mut()
             ));
             api!(RedisModule_FreeServerInfo(self.0, info));
-            rewrites == 1 && !paused
+            rewrites == 1 && !self.is_paused()
         }
+    }
+
+    /// Whether nothing may be passed on, since a failover is being prepared.
+    fn is_paused(self) -> bool {
+        // SAFETY: takes no arguments and has no effect.
+        unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
+    }
+
+    /// Whether work of our own choosing may write now: no failover is being prepared, and there is memory.
+    pub(crate) fn may_write(self) -> bool {
+        !self.is_paused() && self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM == 0
     }
 
     pub(crate) fn is_cluster(self) -> bool {

@@ -2,6 +2,7 @@
 
 mod called;
 mod ctx;
+mod entries;
 mod key;
 mod strings;
 
@@ -12,6 +13,7 @@ use redis_module::raw;
 
 pub(crate) use called::Called;
 pub(crate) use ctx::Ctx;
+pub(crate) use entries::{Entries, Entry};
 pub(crate) use key::{Key, Mode};
 pub(crate) use strings::{Args, Constant, OwnedStr, Str, borrowed};
 

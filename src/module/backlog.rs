@@ -1,0 +1,295 @@
+//! What watched streams held before they were watched (`FROM`), read in slices.
+//!
+//! A search walks the keyspace for streams that match a pattern; each found stream has a cursor that moves to its end. While
+//! a search or a cursor covers a stream, the hook leaves its new entries alone: the cursor will come to them, so that none
+//! overtakes an older one. A cursor at the end is gone, and the hook takes over in the same moment.
+//!
+//! Cursors move in the same transaction as the readings they pass, and are saved with the rules: a restarted server or a
+//! promoted replica goes on where the last slice ended. Searches begin again; nothing is read before all are over, so
+//! nothing is read twice.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use anomaly_core::Error;
+use anomaly_core::command::Reply;
+use anomaly_core::glob;
+use anomaly_core::stream_id::StreamId;
+use redis_module::raw;
+
+use crate::fence::guard;
+use crate::server::{Ctx, Entries, Key, Mode, api};
+use crate::state::{Place, State, with};
+use crate::{hook, scan};
+
+/// Longest slice: short beside a request's own time, so that other clients hardly notice.
+const SLICE: Duration = Duration::from_micros(200);
+/// Time between slices, in ms.
+const PAUSE: i64 = 1;
+/// Entries that are read before the clock is looked at.
+const BATCH: usize = 16;
+
+/// A walk over the keyspace of a database for streams to read.
+pub(crate) struct Search {
+    pub(crate) db: c_int,
+    pub(crate) pattern: Vec<u8>,
+    pub(crate) from: StreamId,
+    walk: Option<scan::Walk>,
+}
+
+/// Where the reading of a stream stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    /// The first id that is yet to be read.
+    pub(crate) next: StreamId,
+    /// Entries read so far.
+    pub(crate) read: u64,
+}
+
+impl Search {
+    pub(crate) fn new(db: c_int, pattern: &[u8], from: StreamId) -> Self {
+        Self { db, pattern: pattern.to_vec(), from, walk: None }
+    }
+
+    fn covers(&self, db: c_int, stream: &[u8]) -> bool {
+        self.db == db && glob::matches(&self.pattern, stream)
+    }
+}
+
+/// Whether a cursor will come to the new entries of a stream.
+pub(crate) fn will_read(db: c_int, stream: &[u8]) -> bool {
+    with(|state| {
+        (!state.searches.is_empty() || !state.cursors.is_empty())
+            && (state.cursors.contains_key(&(db, stream.to_vec()))
+                || state.searches.iter().any(|search| search.covers(db, stream)))
+    })
+}
+
+/// Begins to read what the streams of a pattern hold, in the selected database.
+pub(crate) fn begin(ctx: Ctx, pattern: &[u8], from: StreamId) {
+    let db = ctx.db();
+    with(|state| {
+        state.searches.retain(|search| (search.db, &search.pattern[..]) != (db, pattern));
+        state.cursors.retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
+        state.searches.push(Search::new(db, pattern, from));
+    });
+    pass_on(ctx, &["SEARCH", &from.to_string()], pattern);
+    wake(ctx);
+}
+
+/// Sees to it that slices are made, where there is something to read and this server is the one to do it.
+pub(crate) fn wake(ctx: Ctx) {
+    let asleep = with(|state| {
+        let idle = state.searches.is_empty() && state.cursors.is_empty();
+        !idle && !std::mem::replace(&mut state.backlog_awake, true)
+    });
+    if asleep {
+        // SAFETY: a live context; the timer has no data.
+        unsafe { api!(RedisModule_CreateTimer(ctx.raw(), PAUSE, Some(on_timer), ptr::null_mut())) };
+    }
+}
+
+unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        with(|state| state.backlog_awake = false);
+        // A replica is told of its master's slices; promoted, it is woken.
+        if ctx.decides() && ctx.may_write() {
+            let end = Instant::now() + SLICE;
+            if search(ctx, end) {
+                read(ctx, end);
+            }
+        }
+        if ctx.decides() {
+            wake(ctx);
+        }
+    });
+}
+
+/// Goes on with the first search; whether there is none left.
+fn search(ctx: Ctx, end: Instant) -> bool {
+    let Some(mut search) = with(|state| (!state.searches.is_empty()).then(|| state.searches.remove(0))) else {
+        return true;
+    };
+    if !ctx.select(search.db) {
+        return false;
+    }
+    let mut walk = search.walk.take().unwrap_or_else(scan::Walk::new);
+    let over = walk.go_on(ctx, end, |name| glob::matches(&search.pattern, name));
+    if !over {
+        search.walk = Some(walk);
+        with(|state| state.searches.insert(0, search));
+        return false;
+    }
+    let found = walk.found();
+    pass_on(ctx, &["FOUND"], &search.pattern);
+    for stream in found {
+        let name = ctx.string(&stream);
+        let is_stream = Entries::from(&Key::open(ctx, name.borrow(), Mode::Look), StreamId::default()).is_some();
+        if is_stream && with(|state| state.watch_of(&stream)).is_some() {
+            move_to(ctx, (search.db, stream), Some(Cursor { next: search.from, read: 0 }));
+        }
+    }
+    false
+}
+
+/// Reads on in the first stream.
+fn read(ctx: Ctx, end: Instant) {
+    let Some((place, mut cursor)) = with(|state| state.cursors.iter().next().map(|(p, c)| (p.clone(), *c))) else {
+        return;
+    };
+    let (db, stream) = &place;
+    let watch = with(|state| state.watch_of(stream));
+    let name = ctx.string(stream);
+    let Some(watch) = watch.filter(|_| ctx.select(*db)) else { return move_to(ctx, place, None) };
+    loop {
+        // The walk is over before anything is written: writing may move what it stands on.
+        let entries: Vec<_> = {
+            let key = Key::open(ctx, name.borrow(), Mode::Look);
+            Entries::from(&key, cursor.next).map_or_else(Vec::new, |entries| entries.take(BATCH).collect())
+        };
+        let all = entries.len() < BATCH;
+        for entry in entries {
+            let after = entry.id.next();
+            hook::take_in(ctx, &hook::read(*db, stream, entry, &watch));
+            cursor.read += 1;
+            let Some(next) = after else { return move_to(ctx, place, None) };
+            cursor.next = next;
+        }
+        if all {
+            return move_to(ctx, place, None);
+        }
+        if Instant::now() >= end {
+            return move_to(ctx, place, Some(cursor));
+        }
+    }
+}
+
+/// Notes where the reading of a stream stands, here and in the transaction.
+fn move_to(ctx: Ctx, place: Place, cursor: Option<Cursor>) {
+    let (_, stream) = &place;
+    match cursor {
+        Some(Cursor { next, read }) => pass_on(ctx, &["AT", &next.to_string(), &read.to_string()], stream),
+        None => pass_on(ctx, &["DONE"], stream),
+    }
+    with(|state| state.set_cursor(place, cursor));
+}
+
+fn pass_on(ctx: Ctx, words: &[&str], name: &[u8]) {
+    let mut args: Vec<_> = words.iter().take(1).map(|word| ctx.string(word.as_bytes())).collect();
+    args.push(ctx.string(name));
+    args.extend(words.iter().skip(1).map(|word| ctx.string(word.as_bytes())));
+    ctx.replicate(c"ANOMALY._BACKLOG", &crate::server::borrowed(&args));
+}
+
+impl State {
+    pub(crate) fn set_cursor(&mut self, place: Place, cursor: Option<Cursor>) {
+        match cursor {
+            Some(cursor) => self.cursors.insert(place, cursor),
+            None => self.cursors.remove(&place),
+        };
+    }
+
+    /// Gives up reading what no watch covers any more.
+    pub(crate) fn keep_watched_backlogs(&mut self) {
+        let watches = &self.watches;
+        self.searches.retain(|search| watches.get(&search.pattern).is_some());
+        self.cursors.retain(|(_, stream), _| watches.of_stream(stream).is_some());
+    }
+
+    /// What is left to read for the watch of a pattern: a map for each search and each stream.
+    pub(crate) fn backlog_of(&self, pattern: &[u8]) -> Vec<Reply> {
+        let text = |bytes: &[u8]| Reply::Text(bytes.to_vec());
+        let row = |db: c_int, pairs: [(&str, Reply); 3]| {
+            let pairs = pairs.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value));
+            Reply::Map(pairs.chain([(b"db".to_vec(), Reply::Int(db.into()))]).collect())
+        };
+        let searches = self.searches.iter().filter(|search| search.pattern == pattern).map(|search| {
+            let from = text(search.from.to_string().as_bytes());
+            row(search.db, [("searching", text(pattern)), ("next", from), ("read", Reply::Int(0))])
+        });
+        let of_this = |stream: &[u8]| self.watches.of_stream(stream).is_some_and(|w| w.pattern() == pattern);
+        let cursors = self.cursors.iter().filter(|((_, stream), _)| of_this(stream)).map(|((db, stream), cursor)| {
+            let (next, read) = (text(cursor.next.to_string().as_bytes()), cursor.read.cast_signed());
+            row(*db, [("stream", text(stream)), ("next", next), ("read", Reply::Int(read))])
+        });
+        searches.chain(cursors).collect()
+    }
+
+    /// All that is left to read, as the words of the internal command that set it up, with the database before them.
+    pub(crate) fn backlog_words(&self) -> Vec<(c_int, Vec<Vec<u8>>)> {
+        let searches = self.searches.iter().map(|search| {
+            let words = vec![b"SEARCH".to_vec(), search.pattern.clone(), search.from.to_string().into_bytes()];
+            (search.db, words)
+        });
+        let cursors = self.cursors.iter().map(|((db, stream), cursor)| {
+            let (next, read) = (cursor.next.to_string(), cursor.read.to_string());
+            (*db, vec![b"AT".to_vec(), stream.clone(), next.into_bytes(), read.into_bytes()])
+        });
+        searches.chain(cursors).collect()
+    }
+
+    /// The stored form: for each, database, number of words, and each word behind its length; little-endian.
+    pub(crate) fn save_backlog(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (db, words) in self.backlog_words() {
+            out.extend_from_slice(&db.to_le_bytes());
+            out.push(words.len() as u8);
+            for word in words {
+                out.extend_from_slice(&(word.len() as u32).to_le_bytes());
+                out.extend_from_slice(&word);
+            }
+        }
+        out
+    }
+
+    /// Takes in the stored form.
+    pub(crate) fn load_backlog(&mut self, mut stored: &[u8]) -> Result<(), Error> {
+        while !stored.is_empty() {
+            let understood =
+                stored_item(&mut stored).is_some_and(|(db, words)| self.take_backlog(db, &words));
+            if !understood {
+                return Err(Error::Payload { why: "what watches have yet to read cannot be understood" });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what [`State::backlog_words`] gave, or a master passes on; whether it was understood.
+    pub(crate) fn take_backlog(&mut self, db: c_int, words: &[&[u8]]) -> bool {
+        match words {
+            [b"SEARCH", pattern, from] => {
+                let Some(from) = StreamId::parse(from) else { return false };
+                self.searches.retain(|search| (search.db, &search.pattern[..]) != (db, *pattern));
+                self.cursors.retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
+                self.searches.push(Search::new(db, pattern, from));
+            }
+            [b"FOUND", pattern] => self.searches.retain(|search| (search.db, &search.pattern[..]) != (db, *pattern)),
+            [b"AT", stream, next, read] => {
+                let read = std::str::from_utf8(read).ok().and_then(|read| read.parse().ok());
+                let (Some(next), Some(read)) = (StreamId::parse(next), read) else { return false };
+                self.set_cursor((db, stream.to_vec()), Some(Cursor { next, read }));
+            }
+            [b"DONE", stream] => self.set_cursor((db, stream.to_vec()), None),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Splits one item off the stored form.
+fn stored_item<'a>(stored: &mut &'a [u8]) -> Option<(c_int, Vec<&'a [u8]>)> {
+    let (db, rest) = stored.split_first_chunk()?;
+    let (count, mut rest) = rest.split_first()?;
+    let mut words = Vec::new();
+    for _ in 0..*count {
+        let (len, after) = rest.split_first_chunk()?;
+        let (word, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        words.push(word);
+        rest = after;
+    }
+    *stored = rest;
+    Some((c_int::from_le_bytes(*db), words))
+}

@@ -1,0 +1,125 @@
+//! ADD, MADD and the internal `_apply`.
+
+use std::ffi::CStr;
+use std::time::Instant;
+
+use anomaly_core::command::add::{self, Add};
+use anomaly_core::model::Verdict;
+use anomaly_core::stream_id::StreamId;
+use anomaly_core::units::Timestamp;
+use anomaly_core::alert::Source;
+use anomaly_core::Error;
+
+use super::{internal, sensor};
+use crate::ingest::Given;
+use crate::server::{Args, Ctx, Str};
+use crate::state::with;
+use crate::{effects, ingest, reply};
+
+/// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
+pub(crate) const TIMED: u64 = 64;
+
+fn timed<T>(readings: u64, work: impl FnOnce() -> T) -> T {
+    if with(|state| state.counts.readings) % TIMED >= readings {
+        return work();
+    }
+    let start = Instant::now();
+    let done = work();
+    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    with(|state| {
+        state.counts.timed_readings += readings;
+        state.counts.timed_nanoseconds += took;
+    });
+    done
+}
+
+fn word(verdict: Verdict) -> &'static CStr {
+    match verdict {
+        Verdict::Normal => c"normal",
+        Verdict::Warning => c"warning",
+        Verdict::Critical => c"critical",
+        Verdict::Warmup => c"warmup",
+        Verdict::Late => c"late",
+        Verdict::Duplicate => c"duplicate",
+    }
+}
+
+/// The reading whose key is the argument at `key`, its time and value the two after it.
+fn given(args: Args<'_>, key: usize, item: Add) -> Result<Given<'_>, Error> {
+    Ok(Given {
+        sensor: sensor(args, key)?,
+        when: item.when,
+        value: item.value,
+        words: Some((sensor(args, key + 1)?, sensor(args, key + 2)?)),
+        source: None,
+    })
+}
+
+pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    if !(4..=5).contains(&args.len()) {
+        ctx.reply_wrong_arity();
+        return Ok(());
+    }
+    let add = Add::parse(args.bytes(2), args.bytes(3), args.get(4).map(Str::bytes))
+        .inspect_err(|_| refused())?;
+    let taken =
+        timed(1, || ingest::decide(ctx, given(args, 1, add)?)).inspect_err(|_| refused())?;
+    if add.explain {
+        reply::send(
+            ctx,
+            &add::explained(taken.reading, &taken.outcome, &taken.profile),
+        );
+    } else {
+        ctx.reply_simple(word(taken.outcome.verdict));
+    }
+    Ok(())
+}
+
+pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let items = (args.len() - 1) / 3;
+    if items == 0 || !(args.len() - 1).is_multiple_of(3) {
+        ctx.reply_wrong_arity();
+        return Ok(());
+    }
+    ctx.reply_array(items);
+    timed(items as u64, || {
+        for first in (1..args.len()).step_by(3) {
+            let item = Add::item(args.bytes(first + 1), args.bytes(first + 2));
+            match item.and_then(|item| ingest::decide(ctx, given(args, first, item)?)) {
+                Ok(taken) => ctx.reply_simple(word(taken.outcome.verdict)),
+                Err(error) => {
+                    refused();
+                    ctx.reply_error(&error.to_string());
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+fn refused() {
+    with(|state| state.counts.refused += 1);
+}
+
+/// `_apply version key timestamp value archived [device metric stream]`: what a master decided, for replicas and the AOF.
+pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    internal(ctx)?;
+    if args.bytes(1) != effects::APPLY_VERSION.as_bytes() {
+        return Err(Error::Version {
+            given: args.bytes(1).to_vec(),
+        });
+    }
+    let at = Timestamp::parse(args.bytes(3))?;
+    let mut reading = given(args, 2, Add::item(args.bytes(3), args.bytes(4))?)?;
+    reading.source = (args.len() > 8).then(|| Source {
+        device: args.bytes(6),
+        metric: args.bytes(7),
+        stream: args.bytes(8),
+        id: StreamId::default(),
+    });
+    let archived = args.bytes(5) == effects::ARCHIVED.as_bytes();
+    ingest::apply(ctx, reading, at, archived)?;
+    ctx.replicate_verbatim();
+    ctx.reply_simple(c"OK");
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! INFO, ALERTS, ACK, RESET and the internal `_load`.
+
+use anomaly_core::alert::Alert;
+use anomaly_core::command::ack::Ack;
+use anomaly_core::command::alerts::{self, Query};
+use anomaly_core::command::{Reply, info};
+use anomaly_core::model::Model;
+use anomaly_core::{Error, codec, key};
+
+use super::{internal, sensor};
+use crate::server::{Args, Called, Ctx, Key, Mode};
+use crate::state::{Place, with};
+use crate::{datatype, effects, ingest, reply, scan};
+
+pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let name = sensor(args, 1)?;
+    let mut key = Key::open(ctx, name, Mode::Look);
+    let Some(model) = datatype::model(&mut key)? else {
+        ctx.reply_null();
+        return Ok(());
+    };
+    let used = ctx.call(c"MEMORY", false, &[ctx.string(b"USAGE").borrow(), name]);
+    let bytes = if let Called::Integer(bytes) = used {
+        bytes.unsigned_abs() as usize
+    } else {
+        model.bytes()
+    };
+    let profile = with(|state| model.profile(name.bytes(), &mut state.rules));
+    reply::send(ctx, &info::reply(name.bytes(), model, &profile, bytes));
+    Ok(())
+}
+
+pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let (name, ack) = (sensor(args, 1)?, Ack::parse(&args.rest(2))?);
+    let mut key = Key::open(ctx, name, Mode::Change);
+    let alert = datatype::model(&mut key)?.and_then(|model| {
+        let profile = with(|state| model.profile(name.bytes(), &mut state.rules));
+        Alert::of_ack(
+            name.bytes(),
+            model,
+            &profile,
+            ctx.now(),
+            &ack.by,
+            &ack.comment,
+        )
+    });
+    if let Some(alert) = &alert {
+        ctx.modified(name);
+        ctx.replicate_verbatim();
+        effects::tell(ctx, name, alert);
+    }
+    ctx.reply_int(i64::from(alert.is_some()));
+    Ok(())
+}
+
+pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let known = ingest::reset(ctx, sensor(args, 1)?)?;
+    ctx.reply_int(i64::from(known));
+    Ok(())
+}
+
+pub(crate) fn alerts(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let rows = match Query::parse(&args.rest(1))? {
+        Query::Streams => alert_streams(ctx),
+        Query::Open(filter) => {
+            let most = filter.count.unwrap_or(usize::MAX);
+            let wanted = |place: Place| {
+                let (db, name) = place;
+                with_model(ctx, db, &name, |model| {
+                    let episode = model.alarm.open()?;
+                    filter
+                        .wants(&name, episode)
+                        .then(|| alerts::row(&name, i64::from(db), model, episode))
+                })
+            };
+            // The set is copied since opening a key may expire it, which changes the set.
+            let places: Vec<Place> = with(|state| state.open.iter().cloned().collect());
+            places.into_iter().filter_map(wanted).take(most).collect()
+        }
+    };
+    reply::send(ctx, &Reply::Array(rows));
+    Ok(())
+}
+
+/// Looks at the model of a place, if there still is one.
+fn with_model<T>(
+    ctx: Ctx,
+    db: i32,
+    name: &[u8],
+    look: impl FnOnce(&Model) -> Option<T>,
+) -> Option<T> {
+    let before = ctx.db();
+    if !ctx.select(db) {
+        return None;
+    }
+    let name = ctx.string(name);
+    let mut key = Key::open(ctx, name.borrow(), Mode::Look);
+    let seen = datatype::model(&mut key)
+        .ok()
+        .flatten()
+        .and_then(|model| look(model));
+    drop(key);
+    ctx.select(before);
+    seen
+}
+
+/// The alert streams on this server. On a cluster each hash tag has one of its own, and only the keyspace knows them.
+fn alert_streams(ctx: Ctx) -> Vec<Reply> {
+    let (base, cluster) = with(|state| (state.settings.alerts_key.clone(), state.cluster));
+    let mut streams = if cluster {
+        scan::keys(ctx, |name| key::is_alerts_of(&base, name))
+    } else {
+        vec![base]
+    };
+    streams.retain(|name| Key::exists(ctx, ctx.string(name).borrow()));
+    streams.sort();
+    streams.into_iter().map(Reply::Text).collect()
+}
+
+/// `_load key model`: a whole model, from an AOF without RDB preamble.
+pub(crate) fn load(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    internal(ctx)?;
+    let model = codec::load(args.bytes(2))?;
+    let (name, db) = (sensor(args, 1)?, ctx.db());
+    let mut key = Key::open(ctx, name, Mode::Change);
+    let slot = datatype::model_or_new(&mut key)?;
+    *slot = model;
+    ctx.modified(name);
+    with(|state| state.track(db, name.bytes(), slot));
+    ctx.replicate_verbatim();
+    ctx.reply_simple(c"OK");
+    Ok(())
+}

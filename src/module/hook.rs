@@ -1,0 +1,195 @@
+//! The stream hook: every entry added to a watched stream is read, in the server and in the producer's own transaction.
+//!
+//! The notification of an XADD comes before the entry can be trimmed, so it is read there, also with MAXLEN 0; but what is
+//! written there would reach the AOF before its cause, and on a cluster the wrong slot. So the entry is only captured,
+//! and a job at the end of the command takes its readings in, through the same ingest as ADD. On replicas and while
+//! loading nothing is captured: their readings come from the master or the file.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anomaly_core::alert::Source;
+use anomaly_core::entry::{self, BadEntry, EntryReading};
+use anomaly_core::reading::When;
+use anomaly_core::stream_id::StreamId;
+use anomaly_core::text::escaped;
+use anomaly_core::watch::Watch;
+use anomaly_core::{Error, key};
+use redis_module::raw;
+
+use crate::commands::TIMED;
+use crate::fence::{caught, guard};
+use crate::ingest::{self, Given};
+use crate::server::{Ctx, ERR, Entries, Entry, Key, Mode, OK, Str, api};
+use crate::state::{State, with};
+use crate::{backlog, effects};
+
+/// An entry of a watched stream that is to be taken in.
+pub(crate) struct Captured {
+    pub(crate) db: c_int,
+    pub(crate) stream: Vec<u8>,
+    pub(crate) entry: Entry,
+    pub(crate) readings: Vec<Result<EntryReading, BadEntry>>,
+}
+
+pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
+    let kinds = raw::REDISMODULE_NOTIFY_STREAM as c_int;
+    // SAFETY: a live context and a callback of the type the server expects.
+    let status = unsafe {
+        api!(RedisModule_SubscribeToKeyspaceEvents(ctx.raw(), kinds, Some(on_stream_event)))
+    };
+    if status == OK { Ok(()) } else { Err("the server refused a subscription to streams".into()) }
+}
+
+unsafe extern "C" fn on_stream_event(
+    ctx: *mut raw::RedisModuleCtx,
+    _: c_int,
+    event: *const c_char,
+    key: *mut raw::RedisModuleString,
+) -> c_int {
+    guard(ERR, || {
+        // SAFETY: the server gives a live context, a C string and a live name.
+        let (ctx, event, stream) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
+        if event != c"xadd" {
+            return OK;
+        }
+        let Some(watch) = with(|state| state.watch_of(stream.bytes())) else { return OK };
+        if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes()) {
+            timed(|| capture(ctx, stream, &watch));
+        }
+        OK
+    })
+}
+
+/// Reads the newest entry, and sees to it that it is taken in.
+fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
+    let key = Key::open(ctx, stream, Mode::Look);
+    let Some(entry) = Entries::newest(&key) else { return };
+    let captured = read(ctx.db(), stream.bytes(), entry, watch);
+    let first = with(|state| {
+        state.captured.push(captured);
+        state.captured.len() == 1
+    });
+    // SAFETY: a live context; the job has no data.
+    if first
+        && unsafe {
+            api!(RedisModule_AddPostNotificationJob(ctx.raw(), Some(take_in_captured), ptr::null_mut(), None))
+        } != OK
+    {
+        with(|state| state.captured.clear());
+    }
+}
+
+/// Reads an entry's readings.
+pub(crate) fn read(db: c_int, stream: &[u8], entry: Entry, watch: &Watch) -> Captured {
+    let cluster = with(|state| state.cluster);
+    let readings = entry::read(watch, stream, entry.id, &entry.fields(), cluster);
+    Captured { db, stream: stream.to_vec(), entry, readings }
+}
+
+unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        let before = ctx.db();
+        for captured in with(|state| std::mem::take(&mut state.captured)) {
+            if ctx.select(captured.db) {
+                timed(|| take_in(ctx, &captured));
+            }
+        }
+        ctx.select(before);
+    });
+}
+
+/// Takes in the readings of an entry. What cannot be is a dead letter: the producer's XADD has succeeded.
+pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
+    for reading in &captured.readings {
+        let failed = match reading {
+            Err(bad) => Some(why(bad)),
+            Ok(reading) => match caught(|| decide(ctx, captured, reading)) {
+                Some(Ok(())) => None,
+                Some(Err(error)) => Some(error.to_string().trim_start_matches("ERR ").to_owned()),
+                None => Some(Error::Broken.to_string()),
+            },
+        };
+        if let Some(reason) = failed {
+            let payload = entry::dead_payload(&captured.entry.fields());
+            effects::bury(ctx, &captured.stream, captured.entry.id, &reason, &payload);
+        }
+    }
+}
+
+fn decide(ctx: Ctx, captured: &Captured, found: &EntryReading) -> Result<(), Error> {
+    let sensor = ctx.string(&found.key);
+    let (stream, id) = (&captured.stream, captured.entry.id);
+    let source = Source { device: &found.device, metric: &found.metric, stream, id };
+    let given = Given {
+        sensor: sensor.borrow(),
+        when: When::At(found.reading.at),
+        value: found.reading.value,
+        words: None,
+        source: Some(source),
+    };
+    ingest::decide(ctx, given).map(|_| ()).inspect_err(|error| {
+        if matches!(error, Error::TooManySensors { .. }) {
+            effects::failed(ctx, "a watched stream may create no more sensors", &error.to_string());
+        }
+    })
+}
+
+fn why(bad: &BadEntry) -> String {
+    match &bad.metric {
+        Some(metric) => format!("{}: {}", escaped(metric), bad.reason),
+        None => bad.reason.clone(),
+    }
+}
+
+/// Times one in so many entries.
+fn timed(work: impl FnOnce()) {
+    let sampled = with(|state| {
+        state.counts.hook_steps += 1;
+        state.counts.hook_steps % TIMED == 1
+    });
+    if !sampled {
+        return work();
+    }
+    let start = Instant::now();
+    work();
+    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    with(|state| {
+        state.counts.hook_timed_steps += 1;
+        state.counts.hook_nanoseconds += took;
+    });
+}
+
+/// Streams whose watch is remembered, so that an XADD costs one look-up whatever the number of watches.
+const REMEMBERED: usize = 100_000;
+
+impl State {
+    /// The watch that reads a stream; never one for the streams that the module writes.
+    pub(crate) fn watch_of(&mut self, stream: &[u8]) -> Option<Arc<Watch>> {
+        if self.watches.is_empty() {
+            return None;
+        }
+        if self.watched_epoch != self.watches.epoch() || self.watched.len() >= REMEMBERED {
+            self.watched.clear();
+            self.watched_epoch = self.watches.epoch();
+        }
+        if let Some(known) = self.watched.get(stream) {
+            return known.clone();
+        }
+        let watch = self.watches.of_stream(stream).filter(|_| !self.writes(stream)).cloned();
+        self.watched.insert(stream.to_vec(), watch.clone());
+        watch
+    }
+
+    /// Whether a stream is one of alerts or dead letters.
+    fn writes(&self, stream: &[u8]) -> bool {
+        [&self.settings.alerts_key, &self.settings.dead_key].into_iter().any(|base| {
+            if self.cluster { key::is_alerts_of(base, stream) } else { stream == base.as_slice() }
+        })
+    }
+}
+
