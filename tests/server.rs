@@ -7,11 +7,15 @@
     reason = "tests"
 )]
 
+mod access;
 mod add;
 mod alerts;
+mod cluster;
+mod commands;
 mod conf;
 mod config;
 mod config_refused;
+mod dump;
 mod endings;
 mod episodes;
 mod examples;
@@ -19,10 +23,13 @@ mod extremes;
 mod house;
 mod keyspace_events;
 mod loading;
+mod memory;
 mod open_episodes;
 mod order;
+mod panics;
 mod refused;
 mod replicas;
 mod replication;
 mod rules;
 mod series;
+mod settings;

@@ -133,9 +133,11 @@ fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
         with(|state| {
             #[cfg(debug_assertions)]
             state.panic_if_asked(name);
+            let was_open = model.alarm.open().is_some();
             let outcome = model.ingest(name, reading, &mut state.rules);
             state.counts.count(&outcome);
-            if outcome.transition.is_some() || outcome.suppressed {
+            // Not only with a transition: what was reopened silently also ends silently.
+            if was_open != model.alarm.open().is_some() {
                 state.track(db, name, model);
             }
             let profile = model.profile(name, &mut state.rules);

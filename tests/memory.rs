@@ -1,0 +1,267 @@
+//! Memory: what a sensor takes, what is refused when there is none, how it is given back; and what INFO adds up to.
+
+use anomaly_tests::{Server, args, assert_same, field, int, text};
+
+fn info(server: &Server, name: &str) -> i64 {
+    server.info("anomaly")[&format!("anomaly_{name}")]
+        .parse()
+        .unwrap()
+}
+
+/// A sensor whose window holds `readings`.
+fn fill(server: &Server, key: &str, readings: i64) {
+    let mut madd = args!["ANOMALY.MADD"];
+    for at in 0..readings {
+        madd.extend(args![key, at, at % 10]);
+    }
+    server.cmd(&madd);
+}
+
+#[test]
+fn the_bytes_of_a_sensor_grow_with_its_window_and_not_with_its_readings() {
+    let server = Server::builder().config("anomaly.archive off").start();
+    server.cmd(&[
+        "ANOMALY.CONFIG",
+        "SET",
+        "wide",
+        "zscore",
+        "3",
+        "window",
+        "10000",
+    ]);
+    let usage = |key: &str| int(&server.cmd(&["MEMORY", "USAGE", key]));
+    for key in ["narrow", "wide"] {
+        fill(&server, key, 10_000);
+    }
+    let (narrow, wide) = (usage("narrow"), usage("wide"));
+    assert!((100..600).contains(&narrow), "{narrow}");
+    assert!((40_000..100_000).contains(&wide), "{wide}");
+    fill(&server, "narrow", 20_000);
+    assert_eq!(usage("narrow"), narrow);
+    assert_eq!(
+        int(&field(&server.cmd(&["ANOMALY.INFO", "narrow"]), "bytes")),
+        narrow
+    );
+    let before = info(&server, "bytes");
+    server.cmd(&["DEL", "wide"]);
+    assert!(before - info(&server, "bytes") > 40_000);
+}
+
+#[test]
+fn without_memory_writes_are_refused_before_anything_changes() {
+    let server = Server::start();
+    fill(&server, "s", 40);
+    server.cmd(&["ANOMALY.CONFIG", "SET", "s", "max", "100"]);
+    let before = server.picture();
+    server.cmd(&["CONFIG", "SET", "maxmemory", "1"]);
+    for command in [
+        &["ANOMALY.ADD", "s", "1000", "500"][..],
+        &["ANOMALY.MADD", "s", "1000", "500", "t", "1", "1"],
+        &["ANOMALY.CONFIG", "SET", "s", "max", "5"],
+        &["ANOMALY.CONFIG", "IMPORT", "{\"rules\":[]}", "REPLACE"],
+    ] {
+        let refused = server.refuses(command);
+        assert!(refused.starts_with("OOM "), "{command:?}: {refused}");
+    }
+    server.cmd(&["ANOMALY.INFO", "s"]);
+    server.cmd(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_same(&server.picture(), &before);
+    server.cmd(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(
+        int(&server.cmd(&["ANOMALY.RESET", "s"])),
+        1,
+        "what frees memory is allowed"
+    );
+    assert_eq!(int(&server.cmd(&["ANOMALY.CONFIG", "DEL", "s"])), 1);
+}
+
+#[test]
+fn a_big_model_is_freed_in_the_background() {
+    let server = Server::builder().config("anomaly.archive off").start();
+    server.cmd(&[
+        "ANOMALY.CONFIG",
+        "SET",
+        "wide",
+        "zscore",
+        "3",
+        "window",
+        "10000",
+    ]);
+    let freed = || server.info("memory")["lazyfreed_objects"].clone();
+    fill(&server, "narrow", 40);
+    server.cmd(&["UNLINK", "narrow"]);
+    assert_eq!(freed(), "0", "a small one is freed at once");
+    fill(&server, "wide", 10_000);
+    server.cmd(&["UNLINK", "wide"]);
+    server.wait_until("it is freed", || {
+        freed() == "1" && info(&server, "sensors") == 0
+    });
+}
+
+#[test]
+fn defragmentation_moves_models_and_changes_nothing() {
+    let server = Server::builder().config("anomaly.archive off").start();
+    server.cmd(&[
+        "ANOMALY.CONFIG",
+        "SET",
+        "*",
+        "max",
+        "5",
+        "zscore",
+        "3",
+        "window",
+        "40",
+        "recent",
+        "7",
+    ]);
+    let keys: Vec<String> = (0..4000).map(|i| format!("s{i}")).collect();
+    for at in 0..12i64 {
+        let mut madd = args!["ANOMALY.MADD"];
+        keys.iter()
+            .for_each(|key| madd.extend(args![key, at, at * 7 % 10]));
+        server.cmd(&madd);
+    }
+    let mut del = args!["DEL"];
+    del.extend(
+        keys.iter()
+            .enumerate()
+            .filter(|(i, _)| i % 8 != 0)
+            .map(|(_, key)| key.clone().into_bytes()),
+    );
+    server.cmd(&del);
+    server.cmd(&["DEL", "anomaly:alerts"]);
+    let before = server.picture();
+    let settings = [
+        "active-defrag-ignore-bytes",
+        "1",
+        "active-defrag-threshold-lower",
+        "1",
+        "active-defrag-cycle-min",
+        "90",
+        "active-defrag-cycle-max",
+        "95",
+    ];
+    server.cmd(&[&["CONFIG", "SET"][..], &settings].concat());
+    match server.try_cmd(&["CONFIG", "SET", "activedefrag", "yes"]) {
+        Err(why) => {
+            return assert!(
+                why.contains("cannot be enabled"),
+                "a server without jemalloc says so: {why}"
+            );
+        }
+        Ok(reply) => assert_eq!(text(&reply), "OK"),
+    }
+    server.wait_until("models have been moved", || {
+        server.info("stats")["active_defrag_hits"]
+            .parse::<i64>()
+            .unwrap()
+            > 500
+    });
+    server.cmd(&["CONFIG", "SET", "activedefrag", "no"]);
+    assert_same(&server.picture(), &before);
+    for (key, i) in keys.iter().zip(0..).filter(|(_, i)| i % 8 == 0) {
+        server.cmd(&args!["ANOMALY.ADD", key, 1000, i % 10]);
+    }
+}
+
+#[test]
+fn the_numbers_of_info_add_up() {
+    let server = Server::start();
+    server.cmd(&[
+        "ANOMALY.CONFIG",
+        "SET",
+        "s",
+        "max",
+        "10",
+        "critical-max",
+        "20",
+        "clear",
+        "1",
+        "cooldown",
+        "5",
+    ]);
+    server.cmd(&["SET", "text", "x"]);
+    let values = [5, 15, 15, 25, 5, 15, 15, 5];
+    for (at, value) in (10i64..).zip(values) {
+        server.cmd(&args!["ANOMALY.ADD", "s", at, value]);
+    }
+    server.cmd(&args![
+        "ANOMALY.MADD",
+        "s",
+        17,
+        5,
+        "s",
+        1,
+        1,
+        "text",
+        1,
+        1,
+        "s",
+        1,
+        "x",
+        "t",
+        1,
+        1
+    ]);
+    let expected = [
+        ("readings", 9),
+        ("warnings", 4),
+        ("criticals", 1),
+        ("late", 1),
+        ("duplicates", 1),
+        ("refused", 2),
+        ("alerts_firing", 1),
+        ("alerts_escalated", 1),
+        ("alerts_resolved", 1),
+        ("alerts_repeat", 0),
+        ("alerts_ack", 0),
+        ("alerts_failed", 0),
+        ("suppressed", 1),
+        ("archived", 10),
+        ("archive_failures", 0),
+        ("sensors", 2),
+        ("rules", 1),
+        ("open_episodes", 0),
+        ("dead_letters", 0),
+        ("watched_streams", 0),
+    ];
+    for (name, count) in expected {
+        assert_eq!(info(&server, name), count, "{name}");
+    }
+    assert_eq!(server.info("anomaly")["anomaly_version"], "0.1.0");
+    let told = server.stream("anomaly:alerts").len() as i64;
+    assert_eq!(
+        told,
+        ["firing", "escalated", "resolved"]
+            .iter()
+            .map(|event| info(&server, &format!("alerts_{event}")))
+            .sum::<i64>()
+    );
+    assert!(info(&server, "add_usec") > 0);
+}
+
+#[test]
+fn a_sensor_is_a_key_like_any_other() {
+    let server = Server::start();
+    server.cmd(&["ANOMALY.ADD", "s", "1000", "1"]);
+    assert_eq!(text(&server.cmd(&["TYPE", "s"])), "anomaly-m");
+    assert_eq!(text(&server.cmd(&["OBJECT", "ENCODING", "s"])), "raw");
+    assert!(int(&server.cmd(&["OBJECT", "IDLETIME", "s"])) >= 0);
+    server.cmd(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"]);
+    for at in 0..200i64 {
+        server.cmd(&args!["ANOMALY.ADD", "s", 2000 + at, 1]);
+    }
+    let used = int(&server.cmd(&["OBJECT", "FREQ", "s"]));
+    assert!(used > 0);
+    server.cmd(&["ANOMALY.INFO", "s"]);
+    assert!(
+        int(&server.cmd(&["OBJECT", "FREQ", "s"])) <= used,
+        "looking is not using"
+    );
+    server.cmd(&["EXPIRE", "s", "1000"]);
+    server.cmd(&["ANOMALY.ADD", "s", "9000", "1"]);
+    assert!(
+        int(&server.cmd(&["TTL", "s"])) > 900,
+        "a reading leaves the time to live alone"
+    );
+}
