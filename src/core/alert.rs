@@ -184,7 +184,10 @@ impl<'a> Facts<'a> {
         put("id", format!("{name}-{}", episode.alerts).as_bytes());
         put("episode", name.as_bytes());
         put("sensor", self.key);
-        for (name, known) in [("device", self.source.map(|s| s.device)), ("metric", self.source.map(|s| s.metric))] {
+        for (name, known) in [
+            ("device", self.source.map(|s| s.device)),
+            ("metric", self.source.map(|s| s.metric)),
+        ] {
             if let Some(known) = known.filter(|known| !known.is_empty()) {
                 put(name, known);
             }
@@ -225,7 +228,10 @@ impl<'a> Facts<'a> {
         );
         put("reason", self.reason.as_bytes());
         if let Some(source) = self.source {
-            put("source", &[source.stream, b" ", source.id.to_string().as_bytes()].concat());
+            put(
+                "source",
+                &[source.stream, b" ", source.id.to_string().as_bytes()].concat(),
+            );
         }
         fields.extend(self.extra);
         Alert { event, fields }

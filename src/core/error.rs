@@ -45,6 +45,42 @@ pub enum Error {
         /// What must follow.
         expected: &'static str,
     },
+    /// An option that was given before.
+    Twice {
+        /// The option.
+        name: Vec<u8>,
+    },
+    /// An option that only goes together with another.
+    Without {
+        /// The option that was given.
+        name: &'static str,
+        /// The one it lacks.
+        other: &'static str,
+    },
+    /// Two options that exclude each other.
+    Excluded {
+        /// The one.
+        name: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// A field's name or a key template that is empty or too long.
+    Length {
+        /// The option it belongs to.
+        name: &'static str,
+    },
+    /// VALUES with no field, or with too many.
+    Values,
+    /// A key template with a variable that does not exist.
+    Template {
+        /// What stands after the dollar sign.
+        word: Vec<u8>,
+    },
+    /// On a cluster: a key template whose keys could leave the slot of their stream.
+    TemplateSlot {
+        /// The streams' pattern.
+        pattern: Vec<u8>,
+    },
     /// No setting has that name.
     UnknownSetting {
         /// What was given.
@@ -96,6 +132,11 @@ pub enum Error {
     },
     /// A command that only the server's own replication and loading may use.
     Internal,
+    /// A watched stream may create no more sensors.
+    TooManySensors {
+        /// How many there may be.
+        most: u64,
+    },
     /// A panic was caught while the model was changed: it has been reset.
     Broken,
     /// An internal command from a version this one does not know.
@@ -142,6 +183,26 @@ impl fmt::Display for Error {
             Self::Incomplete { name, expected } => {
                 write!(f, "ERR '{}' must be followed by {expected}", shown(name))
             }
+            Self::Twice { name } => write!(f, "ERR '{}' must not be given twice", shown(name)),
+            Self::Without { name, other } => {
+                write!(f, "ERR '{name}' needs '{other}': give both, or neither")
+            }
+            Self::Excluded { name, other } => write!(
+                f,
+                "ERR '{name}' excludes '{other}': give METRIC and VALUE, or VALUES"
+            ),
+            Self::Length { name } => write!(f, "ERR '{name}' must be followed by 1 to 1024 bytes"),
+            Self::Values => f.write_str("ERR 'VALUES' must be followed by 1 to 1000 fields"),
+            Self::Template { word } => write!(
+                f,
+                "ERR 'KEY' has an unknown variable '${}': expected $device, $metric, $stream, $tag, or $$ for a dollar sign",
+                shown(word)
+            ),
+            Self::TemplateSlot { pattern } => write!(
+                f,
+                "CROSSSLOT 'KEY' can make keys outside the slot of the streams '{}': begin it with a text and {{$tag}}, such as sensor:{{$tag}}:$device:$metric",
+                shown(pattern)
+            ),
             Self::UnknownSetting { given, nearest } => write!(
                 f,
                 "ERR unknown setting '{}': did you mean '{nearest}'? ANOMALY.CONFIG HELP lists them",
@@ -182,6 +243,10 @@ impl fmt::Display for Error {
                 f,
                 "CROSSSLOT key '{}' cannot have its series and alerts in its own slot: use a key without a stray brace, such as {{device}}:metric",
                 shown(key)
+            ),
+            Self::TooManySensors { most } => write!(
+                f,
+                "ERR the sensor is new, and anomaly.max-sensors allows watched streams no more than {most}"
             ),
             Self::Broken => f.write_str(
                 "ERR internal error: the sensor's model was reset, see the server's log",

@@ -49,7 +49,12 @@ pub(crate) struct Cursor {
 
 impl Search {
     pub(crate) fn new(db: c_int, pattern: &[u8], from: StreamId) -> Self {
-        Self { db, pattern: pattern.to_vec(), from, walk: None }
+        Self {
+            db,
+            pattern: pattern.to_vec(),
+            from,
+            walk: None,
+        }
     }
 
     fn covers(&self, db: c_int, stream: &[u8]) -> bool {
@@ -62,7 +67,10 @@ pub(crate) fn will_read(db: c_int, stream: &[u8]) -> bool {
     with(|state| {
         (!state.searches.is_empty() || !state.cursors.is_empty())
             && (state.cursors.contains_key(&(db, stream.to_vec()))
-                || state.searches.iter().any(|search| search.covers(db, stream)))
+                || state
+                    .searches
+                    .iter()
+                    .any(|search| search.covers(db, stream)))
     })
 }
 
@@ -70,8 +78,12 @@ pub(crate) fn will_read(db: c_int, stream: &[u8]) -> bool {
 pub(crate) fn begin(ctx: Ctx, pattern: &[u8], from: StreamId) {
     let db = ctx.db();
     with(|state| {
-        state.searches.retain(|search| (search.db, &search.pattern[..]) != (db, pattern));
-        state.cursors.retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
+        state
+            .searches
+            .retain(|search| (search.db, &search.pattern[..]) != (db, pattern));
+        state
+            .cursors
+            .retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
         state.searches.push(Search::new(db, pattern, from));
     });
     pass_on(ctx, &["SEARCH", &from.to_string()], pattern);
@@ -86,7 +98,14 @@ pub(crate) fn wake(ctx: Ctx) {
     });
     if asleep {
         // SAFETY: a live context; the timer has no data.
-        unsafe { api!(RedisModule_CreateTimer(ctx.raw(), PAUSE, Some(on_timer), ptr::null_mut())) };
+        unsafe {
+            api!(RedisModule_CreateTimer(
+                ctx.raw(),
+                PAUSE,
+                Some(on_timer),
+                ptr::null_mut()
+            ))
+        };
     }
 }
 
@@ -110,7 +129,9 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
 
 /// Goes on with the first search; whether there is none left.
 fn search(ctx: Ctx, end: Instant) -> bool {
-    let Some(mut search) = with(|state| (!state.searches.is_empty()).then(|| state.searches.remove(0))) else {
+    let Some(mut search) =
+        with(|state| (!state.searches.is_empty()).then(|| state.searches.remove(0)))
+    else {
         return true;
     };
     if !ctx.select(search.db) {
@@ -127,9 +148,20 @@ fn search(ctx: Ctx, end: Instant) -> bool {
     pass_on(ctx, &["FOUND"], &search.pattern);
     for stream in found {
         let name = ctx.string(&stream);
-        let is_stream = Entries::from(&Key::open(ctx, name.borrow(), Mode::Look), StreamId::default()).is_some();
+        let is_stream = Entries::from(
+            &Key::open(ctx, name.borrow(), Mode::Look),
+            StreamId::default(),
+        )
+        .is_some();
         if is_stream && with(|state| state.watch_of(&stream)).is_some() {
-            move_to(ctx, (search.db, stream), Some(Cursor { next: search.from, read: 0 }));
+            move_to(
+                ctx,
+                (search.db, stream),
+                Some(Cursor {
+                    next: search.from,
+                    read: 0,
+                }),
+            );
         }
     }
     false
@@ -137,25 +169,32 @@ fn search(ctx: Ctx, end: Instant) -> bool {
 
 /// Reads on in the first stream.
 fn read(ctx: Ctx, end: Instant) {
-    let Some((place, mut cursor)) = with(|state| state.cursors.iter().next().map(|(p, c)| (p.clone(), *c))) else {
+    let Some((place, mut cursor)) =
+        with(|state| state.cursors.iter().next().map(|(p, c)| (p.clone(), *c)))
+    else {
         return;
     };
     let (db, stream) = &place;
     let watch = with(|state| state.watch_of(stream));
     let name = ctx.string(stream);
-    let Some(watch) = watch.filter(|_| ctx.select(*db)) else { return move_to(ctx, place, None) };
+    let Some(watch) = watch.filter(|_| ctx.select(*db)) else {
+        return move_to(ctx, place, None);
+    };
     loop {
         // The walk is over before anything is written: writing may move what it stands on.
         let entries: Vec<_> = {
             let key = Key::open(ctx, name.borrow(), Mode::Look);
-            Entries::from(&key, cursor.next).map_or_else(Vec::new, |entries| entries.take(BATCH).collect())
+            Entries::from(&key, cursor.next)
+                .map_or_else(Vec::new, |entries| entries.take(BATCH).collect())
         };
         let all = entries.len() < BATCH;
         for entry in entries {
             let after = entry.id.next();
             hook::take_in(ctx, &hook::read(*db, stream, entry, &watch));
             cursor.read += 1;
-            let Some(next) = after else { return move_to(ctx, place, None) };
+            let Some(next) = after else {
+                return move_to(ctx, place, None);
+            };
             cursor.next = next;
         }
         if all {
@@ -171,14 +210,20 @@ fn read(ctx: Ctx, end: Instant) {
 fn move_to(ctx: Ctx, place: Place, cursor: Option<Cursor>) {
     let (_, stream) = &place;
     match cursor {
-        Some(Cursor { next, read }) => pass_on(ctx, &["AT", &next.to_string(), &read.to_string()], stream),
+        Some(Cursor { next, read }) => {
+            pass_on(ctx, &["AT", &next.to_string(), &read.to_string()], stream)
+        }
         None => pass_on(ctx, &["DONE"], stream),
     }
     with(|state| state.set_cursor(place, cursor));
 }
 
 fn pass_on(ctx: Ctx, words: &[&str], name: &[u8]) {
-    let mut args: Vec<_> = words.iter().take(1).map(|word| ctx.string(word.as_bytes())).collect();
+    let mut args: Vec<_> = words
+        .iter()
+        .take(1)
+        .map(|word| ctx.string(word.as_bytes()))
+        .collect();
     args.push(ctx.string(name));
     args.extend(words.iter().skip(1).map(|word| ctx.string(word.as_bytes())));
     ctx.replicate(c"ANOMALY._BACKLOG", &crate::server::borrowed(&args));
@@ -195,38 +240,87 @@ impl State {
     /// Gives up reading what no watch covers any more.
     pub(crate) fn keep_watched_backlogs(&mut self) {
         let watches = &self.watches;
-        self.searches.retain(|search| watches.get(&search.pattern).is_some());
-        self.cursors.retain(|(_, stream), _| watches.of_stream(stream).is_some());
+        self.searches
+            .retain(|search| watches.get(&search.pattern).is_some());
+        self.cursors
+            .retain(|(_, stream), _| watches.of_stream(stream).is_some());
     }
 
     /// What is left to read for the watch of a pattern: a map for each search and each stream.
     pub(crate) fn backlog_of(&self, pattern: &[u8]) -> Vec<Reply> {
         let text = |bytes: &[u8]| Reply::Text(bytes.to_vec());
         let row = |db: c_int, pairs: [(&str, Reply); 3]| {
-            let pairs = pairs.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value));
-            Reply::Map(pairs.chain([(b"db".to_vec(), Reply::Int(db.into()))]).collect())
+            let pairs = pairs
+                .into_iter()
+                .map(|(name, value)| (name.as_bytes().to_vec(), value));
+            Reply::Map(
+                pairs
+                    .chain([(b"db".to_vec(), Reply::Int(db.into()))])
+                    .collect(),
+            )
         };
-        let searches = self.searches.iter().filter(|search| search.pattern == pattern).map(|search| {
-            let from = text(search.from.to_string().as_bytes());
-            row(search.db, [("searching", text(pattern)), ("next", from), ("read", Reply::Int(0))])
-        });
-        let of_this = |stream: &[u8]| self.watches.of_stream(stream).is_some_and(|w| w.pattern() == pattern);
-        let cursors = self.cursors.iter().filter(|((_, stream), _)| of_this(stream)).map(|((db, stream), cursor)| {
-            let (next, read) = (text(cursor.next.to_string().as_bytes()), cursor.read.cast_signed());
-            row(*db, [("stream", text(stream)), ("next", next), ("read", Reply::Int(read))])
-        });
+        let searches = self
+            .searches
+            .iter()
+            .filter(|search| search.pattern == pattern)
+            .map(|search| {
+                let from = text(search.from.to_string().as_bytes());
+                row(
+                    search.db,
+                    [
+                        ("searching", text(pattern)),
+                        ("next", from),
+                        ("read", Reply::Int(0)),
+                    ],
+                )
+            });
+        let of_this = |stream: &[u8]| {
+            self.watches
+                .of_stream(stream)
+                .is_some_and(|w| w.pattern() == pattern)
+        };
+        let cursors = self
+            .cursors
+            .iter()
+            .filter(|((_, stream), _)| of_this(stream))
+            .map(|((db, stream), cursor)| {
+                let (next, read) = (
+                    text(cursor.next.to_string().as_bytes()),
+                    cursor.read.cast_signed(),
+                );
+                row(
+                    *db,
+                    [
+                        ("stream", text(stream)),
+                        ("next", next),
+                        ("read", Reply::Int(read)),
+                    ],
+                )
+            });
         searches.chain(cursors).collect()
     }
 
     /// All that is left to read, as the words of the internal command that set it up, with the database before them.
     pub(crate) fn backlog_words(&self) -> Vec<(c_int, Vec<Vec<u8>>)> {
         let searches = self.searches.iter().map(|search| {
-            let words = vec![b"SEARCH".to_vec(), search.pattern.clone(), search.from.to_string().into_bytes()];
+            let words = vec![
+                b"SEARCH".to_vec(),
+                search.pattern.clone(),
+                search.from.to_string().into_bytes(),
+            ];
             (search.db, words)
         });
         let cursors = self.cursors.iter().map(|((db, stream), cursor)| {
             let (next, read) = (cursor.next.to_string(), cursor.read.to_string());
-            (*db, vec![b"AT".to_vec(), stream.clone(), next.into_bytes(), read.into_bytes()])
+            (
+                *db,
+                vec![
+                    b"AT".to_vec(),
+                    stream.clone(),
+                    next.into_bytes(),
+                    read.into_bytes(),
+                ],
+            )
         });
         searches.chain(cursors).collect()
     }
@@ -251,7 +345,9 @@ impl State {
             let understood =
                 stored_item(&mut stored).is_some_and(|(db, words)| self.take_backlog(db, &words));
             if !understood {
-                return Err(Error::Payload { why: "what watches have yet to read cannot be understood" });
+                return Err(Error::Payload {
+                    why: "what watches have yet to read cannot be understood",
+                });
             }
         }
         Ok(())
@@ -261,15 +357,25 @@ impl State {
     pub(crate) fn take_backlog(&mut self, db: c_int, words: &[&[u8]]) -> bool {
         match words {
             [b"SEARCH", pattern, from] => {
-                let Some(from) = StreamId::parse(from) else { return false };
-                self.searches.retain(|search| (search.db, &search.pattern[..]) != (db, *pattern));
-                self.cursors.retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
+                let Some(from) = StreamId::parse(from) else {
+                    return false;
+                };
+                self.searches
+                    .retain(|search| (search.db, &search.pattern[..]) != (db, *pattern));
+                self.cursors
+                    .retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
                 self.searches.push(Search::new(db, pattern, from));
             }
-            [b"FOUND", pattern] => self.searches.retain(|search| (search.db, &search.pattern[..]) != (db, *pattern)),
+            [b"FOUND", pattern] => self
+                .searches
+                .retain(|search| (search.db, &search.pattern[..]) != (db, *pattern)),
             [b"AT", stream, next, read] => {
-                let read = std::str::from_utf8(read).ok().and_then(|read| read.parse().ok());
-                let (Some(next), Some(read)) = (StreamId::parse(next), read) else { return false };
+                let read = std::str::from_utf8(read)
+                    .ok()
+                    .and_then(|read| read.parse().ok());
+                let (Some(next), Some(read)) = (StreamId::parse(next), read) else {
+                    return false;
+                };
                 self.set_cursor((db, stream.to_vec()), Some(Cursor { next, read }));
             }
             [b"DONE", stream] => self.set_cursor((db, stream.to_vec()), None),

@@ -268,7 +268,9 @@ unsafe extern "C" fn aux_load(io: *mut raw::RedisModuleIO, _: c_int, _: c_int) -
     guard(ERR, || {
         // SAFETY: the server gives a live stream.
         let stored = unsafe { load_bytes(io).zip(load_bytes(io)) };
-        let short = Error::Payload { why: "it ends too early" };
+        let short = Error::Payload {
+            why: "it ends too early",
+        };
         let loaded = stored.ok_or(short).and_then(|(document, backlog)| {
             let document = document::import(&document)?;
             with(|state| {

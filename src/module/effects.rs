@@ -132,7 +132,12 @@ fn creation(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Vec<OwnedStr> {
         profile.chunk_size.to_string(),
     );
     let mut how: Vec<&[u8]> = vec![b"RETENTION", retention.as_bytes()];
-    how.extend([&b"CHUNK_SIZE"[..], chunk.as_bytes(), b"DUPLICATE_POLICY", b"LAST"]);
+    how.extend([
+        &b"CHUNK_SIZE"[..],
+        chunk.as_bytes(),
+        b"DUPLICATE_POLICY",
+        b"LAST",
+    ]);
     let of = |pick: fn(&Source<'_>) -> Vec<u8>| words.source.as_ref().map_or(vec![], pick);
     let labels: [(&[u8], Vec<u8>); 4] = [
         (b"sensor", key::label(words.sensor.bytes())),
@@ -185,7 +190,12 @@ pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: bool) {
     let args = [APPLY_1.get(), words.sensor, at, value, archived];
     match &words.source {
         None => ctx.replicate(c"ANOMALY._APPLY", &args),
-        Some(Source { device, metric, stream, .. }) => {
+        Some(Source {
+            device,
+            metric,
+            stream,
+            ..
+        }) => {
             let labels = [device, metric, stream].map(|label| ctx.string(label));
             ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&labels)].concat());
         }
@@ -202,9 +212,7 @@ pub(crate) fn tell(ctx: Ctx, sensor: Str<'_>, alert: &Alert) {
 
 /// Writes an alert and passes it on as it was written, id included.
 fn write(ctx: Ctx, sensor: &[u8], alert: &Alert) {
-    let stream = with(|state| {
-        key::alerts(&state.settings.alerts_key, sensor, state.cluster)
-    });
+    let stream = with(|state| key::alerts(&state.settings.alerts_key, sensor, state.cluster));
     let fields = alert.fields.iter().map(|(name, value)| (*name, &value[..]));
     match append(ctx, &stream, fields) {
         Called::Refused(why) => {

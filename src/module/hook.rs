@@ -13,7 +13,6 @@ use std::time::Instant;
 use anomaly_core::alert::Source;
 use anomaly_core::entry::{self, BadEntry, EntryReading};
 use anomaly_core::reading::When;
-use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
 use anomaly_core::watch::Watch;
 use anomaly_core::{Error, key};
@@ -38,9 +37,17 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
     let kinds = raw::REDISMODULE_NOTIFY_STREAM as c_int;
     // SAFETY: a live context and a callback of the type the server expects.
     let status = unsafe {
-        api!(RedisModule_SubscribeToKeyspaceEvents(ctx.raw(), kinds, Some(on_stream_event)))
+        api!(RedisModule_SubscribeToKeyspaceEvents(
+            ctx.raw(),
+            kinds,
+            Some(on_stream_event)
+        ))
     };
-    if status == OK { Ok(()) } else { Err("the server refused a subscription to streams".into()) }
+    if status == OK {
+        Ok(())
+    } else {
+        Err("the server refused a subscription to streams".into())
+    }
 }
 
 unsafe extern "C" fn on_stream_event(
@@ -55,7 +62,9 @@ unsafe extern "C" fn on_stream_event(
         if event != c"xadd" {
             return OK;
         }
-        let Some(watch) = with(|state| state.watch_of(stream.bytes())) else { return OK };
+        let Some(watch) = with(|state| state.watch_of(stream.bytes())) else {
+            return OK;
+        };
         if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes()) {
             timed(|| capture(ctx, stream, &watch));
         }
@@ -66,7 +75,9 @@ unsafe extern "C" fn on_stream_event(
 /// Reads the newest entry, and sees to it that it is taken in.
 fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
     let key = Key::open(ctx, stream, Mode::Look);
-    let Some(entry) = Entries::newest(&key) else { return };
+    let Some(entry) = Entries::newest(&key) else {
+        return;
+    };
     let captured = read(ctx.db(), stream.bytes(), entry, watch);
     let first = with(|state| {
         state.captured.push(captured);
@@ -75,7 +86,12 @@ fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
     // SAFETY: a live context; the job has no data.
     if first
         && unsafe {
-            api!(RedisModule_AddPostNotificationJob(ctx.raw(), Some(take_in_captured), ptr::null_mut(), None))
+            api!(RedisModule_AddPostNotificationJob(
+                ctx.raw(),
+                Some(take_in_captured),
+                ptr::null_mut(),
+                None
+            ))
         } != OK
     {
         with(|state| state.captured.clear());
@@ -86,7 +102,12 @@ fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
 pub(crate) fn read(db: c_int, stream: &[u8], entry: Entry, watch: &Watch) -> Captured {
     let cluster = with(|state| state.cluster);
     let readings = entry::read(watch, stream, entry.id, &entry.fields(), cluster);
-    Captured { db, stream: stream.to_vec(), entry, readings }
+    Captured {
+        db,
+        stream: stream.to_vec(),
+        entry,
+        readings,
+    }
 }
 
 unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
@@ -124,7 +145,12 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
 fn decide(ctx: Ctx, captured: &Captured, found: &EntryReading) -> Result<(), Error> {
     let sensor = ctx.string(&found.key);
     let (stream, id) = (&captured.stream, captured.entry.id);
-    let source = Source { device: &found.device, metric: &found.metric, stream, id };
+    let source = Source {
+        device: &found.device,
+        metric: &found.metric,
+        stream,
+        id,
+    };
     let given = Given {
         sensor: sensor.borrow(),
         when: When::At(found.reading.at),
@@ -134,7 +160,11 @@ fn decide(ctx: Ctx, captured: &Captured, found: &EntryReading) -> Result<(), Err
     };
     ingest::decide(ctx, given).map(|_| ()).inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {
-            effects::failed(ctx, "a watched stream may create no more sensors", &error.to_string());
+            effects::failed(
+                ctx,
+                "a watched stream may create no more sensors",
+                &error.to_string(),
+            );
         }
     })
 }
@@ -180,16 +210,25 @@ impl State {
         if let Some(known) = self.watched.get(stream) {
             return known.clone();
         }
-        let watch = self.watches.of_stream(stream).filter(|_| !self.writes(stream)).cloned();
+        let watch = self
+            .watches
+            .of_stream(stream)
+            .filter(|_| !self.writes(stream))
+            .cloned();
         self.watched.insert(stream.to_vec(), watch.clone());
         watch
     }
 
     /// Whether a stream is one of alerts or dead letters.
     fn writes(&self, stream: &[u8]) -> bool {
-        [&self.settings.alerts_key, &self.settings.dead_key].into_iter().any(|base| {
-            if self.cluster { key::is_alerts_of(base, stream) } else { stream == base.as_slice() }
-        })
+        [&self.settings.alerts_key, &self.settings.dead_key]
+            .into_iter()
+            .any(|base| {
+                if self.cluster {
+                    key::is_alerts_of(base, stream)
+                } else {
+                    stream == base.as_slice()
+                }
+            })
     }
 }
-

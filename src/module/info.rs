@@ -79,10 +79,16 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             );
             count("archived", counts.archived);
             count("archive_failures", counts.archive_failures);
-            count("watched_streams", state.watched.values().flatten().count() as u64);
+            count(
+                "watched_streams",
+                state.watched.values().flatten().count() as u64,
+            );
             count("watches", state.watches.list().len() as u64);
             count("backlog_streams", state.cursors.len() as u64);
-            count("backlog_read", state.cursors.values().map(|cursor| cursor.read).sum());
+            count(
+                "backlog_read",
+                state.cursors.values().map(|cursor| cursor.read).sum(),
+            );
             count("rules", state.rules.list().len() as u64);
             count("open_episodes", state.open.len() as u64);
             count("bytes", bytes);

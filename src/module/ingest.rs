@@ -37,7 +37,13 @@ pub(crate) struct Given<'a> {
 
 /// Takes in a reading of a client's, decides what it means and does what follows.
 pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
-    let Given { sensor, when, value, words, source } = given;
+    let Given {
+        sensor,
+        when,
+        value,
+        words,
+        source,
+    } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
     let at = with(|state| {
         if state.cluster {
@@ -62,7 +68,14 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         profile,
     } = &taken;
     let at = words.filter(|_| when != When::Now).map(|(at, _)| at);
-    let words = Words::new(ctx, sensor, *reading, at, words.map(|(_, value)| value), source);
+    let words = Words::new(
+        ctx,
+        sensor,
+        *reading,
+        at,
+        words.map(|(_, value)| value),
+        source,
+    );
     let archived = outcome.archive && effects::archives() && effects::archive(ctx, &words, profile);
     effects::replicate(ctx, &words, archived);
     if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile, source.as_ref()) {
@@ -87,7 +100,13 @@ pub(crate) fn apply(
     at: Timestamp,
     archived: bool,
 ) -> Result<(), Error> {
-    let Given { sensor, value, words, source, .. } = given;
+    let Given {
+        sensor,
+        value,
+        words,
+        source,
+        ..
+    } = given;
     let reading = Reading { at, value };
     let taken = take(ctx, sensor, reading)?;
     if archived {

@@ -9,8 +9,8 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
-use anomaly_core::alert::{Alert, End};
 use anomaly_core::Model;
+use anomaly_core::alert::{Alert, End};
 use redis_module::raw;
 
 use crate::fence::guard;
@@ -41,7 +41,11 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
-            | subscribe_to(ctx, raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, on_role_change)
+            | subscribe_to(
+                ctx,
+                raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+                on_role_change,
+            )
     };
     if status == OK {
         Ok(())
@@ -239,10 +243,19 @@ unsafe extern "C" fn on_swap(
         };
         with(|state| {
             let open = std::mem::take(&mut state.open);
-            state.open = open.into_iter().map(|(db, key)| (swapped(db), key)).collect();
+            state.open = open
+                .into_iter()
+                .map(|(db, key)| (swapped(db), key))
+                .collect();
             let cursors = std::mem::take(&mut state.cursors);
-            state.cursors = cursors.into_iter().map(|((db, key), at)| ((swapped(db), key), at)).collect();
-            state.searches.iter_mut().for_each(|search| search.db = swapped(search.db));
+            state.cursors = cursors
+                .into_iter()
+                .map(|((db, key), at)| ((swapped(db), key), at))
+                .collect();
+            state
+                .searches
+                .iter_mut()
+                .for_each(|search| search.db = swapped(search.db));
         });
     });
 }
@@ -274,9 +287,14 @@ unsafe extern "C" fn on_fork(
         if what != raw::REDISMODULE_SUBEVENT_FORK_CHILD_BORN || !ctx.rewrites_aof() {
             return;
         }
-        let Some((document, _)) = with(|state| state.settings_to_save()) else { return };
+        let Some((document, _)) = with(|state| state.settings_to_save()) else {
+            return;
+        };
         let words: [&[u8]; 3] = [b"IMPORT", document.as_bytes(), b"REPLACE"];
-        ctx.replicate(c"ANOMALY.CONFIG", &borrowed(&words.map(|word| ctx.string(word))));
+        ctx.replicate(
+            c"ANOMALY.CONFIG",
+            &borrowed(&words.map(|word| ctx.string(word))),
+        );
         let before = ctx.db();
         for (db, words) in with(|state| state.backlog_words()) {
             if ctx.select(db) {

@@ -23,12 +23,18 @@ struct Visit<'a> {
 impl Walk {
     pub(crate) fn new() -> Self {
         // SAFETY: takes no arguments; freed by `Drop`.
-        Self { cursor: unsafe { api!(RedisModule_ScanCursorCreate()) }, found: BTreeSet::new() }
+        Self {
+            cursor: unsafe { api!(RedisModule_ScanCursorCreate()) },
+            found: BTreeSet::new(),
+        }
     }
 
     /// Walks on in the selected database until `end`; whether it is over.
     pub(crate) fn go_on(&mut self, ctx: Ctx, end: Instant, wanted: impl Fn(&[u8]) -> bool) -> bool {
-        let mut visit = Visit { wanted: &wanted, found: &mut self.found };
+        let mut visit = Visit {
+            wanted: &wanted,
+            found: &mut self.found,
+        };
         loop {
             let data = (&raw mut visit).cast();
             // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.

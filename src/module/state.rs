@@ -66,7 +66,11 @@ impl Counts {
 
     /// Time in the hook so far, from the steps that were timed.
     pub(crate) fn hook_microseconds(&self) -> u64 {
-        total_microseconds(self.hook_nanoseconds, self.hook_timed_steps, self.hook_steps)
+        total_microseconds(
+            self.hook_nanoseconds,
+            self.hook_timed_steps,
+            self.hook_steps,
+        )
     }
 
     pub(crate) fn alerted(&mut self, event: Event) {
@@ -151,7 +155,12 @@ impl State {
     /// What belongs to no key, in its stored form: rules and watches, and what is left to read. `None`: there is nothing.
     pub(crate) fn settings_to_save(&self) -> Option<(String, Vec<u8>)> {
         let any = !self.rules.list().is_empty() || !self.watches.is_empty();
-        any.then(|| (document::export(&self.rules, &self.watches), self.save_backlog()))
+        any.then(|| {
+            (
+                document::export(&self.rules, &self.watches),
+                self.save_backlog(),
+            )
+        })
     }
 
     /// Whether this is the first failure of its kind. Bounded, whatever the texts.

@@ -3,12 +3,12 @@
 use std::ffi::CStr;
 use std::time::Instant;
 
+use anomaly_core::Error;
+use anomaly_core::alert::Source;
 use anomaly_core::command::add::{self, Add};
 use anomaly_core::model::Verdict;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::units::Timestamp;
-use anomaly_core::alert::Source;
-use anomaly_core::Error;
 
 use super::{internal, sensor};
 use crate::ingest::Given;

@@ -62,7 +62,10 @@ pub(crate) fn config_import(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let replace = config::replaces(args.get(3).map(Str::bytes))?;
     let document = document::import(args.bytes(2))?;
     with(|state| {
-        document.watches.iter().try_for_each(|watch| watch.check_slot(state.cluster))?;
+        document
+            .watches
+            .iter()
+            .try_for_each(|watch| watch.check_slot(state.cluster))?;
         state.rules.import(document.rules, replace);
         state.watches.import(document.watches, replace);
         state.keep_watched_backlogs();

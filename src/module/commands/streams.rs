@@ -64,7 +64,9 @@ pub(crate) fn backlog(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     internal(ctx)?;
     let db = ctx.db();
     if !with(|state| state.take_backlog(db, &args.rest(1))) {
-        return Err(Error::Version { given: args.bytes(1).to_vec() });
+        return Err(Error::Version {
+            given: args.bytes(1).to_vec(),
+        });
     }
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");

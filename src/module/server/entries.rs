@@ -17,7 +17,10 @@ pub(crate) struct Entry {
 impl Entry {
     /// Names and values, in order.
     pub(crate) fn fields(&self) -> Vec<(&[u8], &[u8])> {
-        self.fields.iter().map(|(name, value)| (name.borrow().bytes(), value.borrow().bytes())).collect()
+        self.fields
+            .iter()
+            .map(|(name, value)| (name.borrow().bytes(), value.borrow().bytes()))
+            .collect()
     }
 }
 
@@ -42,8 +45,14 @@ impl<'a> Entries<'a> {
         let mut from = from.map(|StreamId { ms, seq }| raw::RedisModuleStreamID { ms, seq });
         let start = from.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
         // SAFETY: the key is open; ids are null, or live for the call.
-        let started =
-            unsafe { api!(RedisModule_StreamIteratorStart(key.raw(), flags as c_int, start, ptr::null_mut())) };
+        let started = unsafe {
+            api!(RedisModule_StreamIteratorStart(
+                key.raw(),
+                flags as c_int,
+                start,
+                ptr::null_mut()
+            ))
+        };
         (started == OK).then_some(Self(key))
     }
 }
@@ -55,7 +64,14 @@ impl Iterator for Entries<'_> {
         let mut id = raw::RedisModuleStreamID { ms: 0, seq: 0 };
         let mut count: c_long = 0;
         // SAFETY: the key is open with an iterator; places for id and number of fields.
-        if unsafe { api!(RedisModule_StreamIteratorNextID(self.0.raw(), &raw mut id, &raw mut count)) } != OK {
+        if unsafe {
+            api!(RedisModule_StreamIteratorNextID(
+                self.0.raw(),
+                &raw mut id,
+                &raw mut count
+            ))
+        } != OK
+        {
             return None;
         }
         let mut fields = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
@@ -63,13 +79,24 @@ impl Iterator for Entries<'_> {
             let (mut name, mut value) = (ptr::null_mut(), ptr::null_mut());
             // SAFETY: as above; the strings are ours to free.
             unsafe {
-                if api!(RedisModule_StreamIteratorNextField(self.0.raw(), &raw mut name, &raw mut value)) != OK {
+                if api!(RedisModule_StreamIteratorNextField(
+                    self.0.raw(),
+                    &raw mut name,
+                    &raw mut value
+                )) != OK
+                {
                     break;
                 }
                 fields.push((OwnedStr::of(name), OwnedStr::of(value)));
             }
         }
-        Some(Entry { id: StreamId { ms: id.ms, seq: id.seq }, fields })
+        Some(Entry {
+            id: StreamId {
+                ms: id.ms,
+                seq: id.seq,
+            },
+            fields,
+        })
     }
 }
 
