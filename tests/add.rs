@@ -133,7 +133,10 @@ fn explain_says_why_a_reading_was_not_scored() {
         reason(5000, 1.0),
         "the newest reading (5000) again: only counted"
     );
-    assert_eq!(reason(6000, 1.0), "not enough readings yet: 29 more needed, this one included");
+    assert_eq!(
+        reason(6000, 1.0),
+        "not enough readings yet: 29 more needed, this one included"
+    );
     rule(&server, &["enabled", "no"]);
     assert_eq!(
         reason(7000, 1.0),

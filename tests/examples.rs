@@ -7,7 +7,11 @@ use anomaly_tests::{Server, checkout};
 #[test]
 fn the_tour_runs_from_end_to_end_and_leaves_nothing_behind() {
     let server = Server::start();
-    let beside = || anomaly_tests::redis_server().with_file_name("redis-cli").into();
+    let beside = || {
+        anomaly_tests::redis_server()
+            .with_file_name("redis-cli")
+            .into()
+    };
     let cli = std::env::var_os("ANOMALY_REDIS_CLI").unwrap_or_else(beside);
     let tour = Command::new(checkout().join("examples/tour.sh"))
         .args(["-p", &server.port().to_string()])
@@ -15,7 +19,11 @@ fn the_tour_runs_from_end_to_end_and_leaves_nothing_behind() {
         .output()
         .unwrap();
     let said = String::from_utf8(tour.stdout).unwrap();
-    assert!(tour.status.success(), "{said}\n{}", String::from_utf8_lossy(&tour.stderr));
+    assert!(
+        tour.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&tour.stderr)
+    );
     for expected in [
         "is above the limit 28 (critical at 30)",
         "\"event\" => \"escalated\"",
@@ -23,5 +31,9 @@ fn the_tour_runs_from_end_to_end_and_leaves_nothing_behind() {
     ] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
     }
-    assert_eq!(anomaly_tests::int(&server.cmd(&["DBSIZE"])), 1, "only the alerts stay");
+    assert_eq!(
+        anomaly_tests::int(&server.cmd(&["DBSIZE"])),
+        1,
+        "only the alerts stay"
+    );
 }
