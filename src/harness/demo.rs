@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
     say(&scene.opening(&private, args.timeseries.is_some()))?;
 
     let watcher = Watcher::start(&private.server, stdout_takes_colour(), stop)?;
-    let mut sender = Sender::new(connection, Via::Add, "", scene.racks());
+    let mut sender = Sender::new(connection, Via::Xadd, scene::STREAM, scene.racks());
     let played = play(&mut scene, &mut sender, stop);
     let heard = watcher.finish()?;
     scene.cut();
@@ -73,11 +73,13 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
         Some(_) => Some(scene.samples(&mut private.server.connect()?)?),
         None => None,
     };
+    let verdicts = scene.verdicts(&mut private.server.connect()?)?;
     let judgement = Judgement::of(&scene.injections, &heard);
     let summary = Summary {
         scene: &scene,
         judgement: &judgement,
         heard: &heard,
+        verdicts,
         samples,
     };
     say(&summary.text(args))

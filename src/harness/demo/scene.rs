@@ -13,6 +13,7 @@ use crate::sender::{Reading, Sender, Sensor};
 use crate::server::plain;
 use crate::signal::{Shape, Signal};
 use crate::tally::Tally;
+use crate::terminal::thousands;
 
 /// Readings per second of each rack: lively, and far below what the server takes, so that the latency is the server's and
 /// not that of a queue.
@@ -60,6 +61,9 @@ const RULES: [(&str, &[(&str, &str)]); 2] = [
     ),
     ("rack:07:temperature", &[("max", "27")]),
 ];
+/// The stream the racks write to, and the template that names their sensors as the rules do.
+pub(crate) const STREAM: &str = "raw_sensor_data";
+const KEY: &str = "$device:$metric";
 /// For the kind `stuck`, if the module has a detector for it.
 const STUCK_RULE: (&str, &str) = ("stuck", "900000");
 
@@ -118,6 +122,10 @@ impl Scene {
                 .exec(connection)
                 .map_err(|error| anyhow!("cannot set the rule {pattern}: {}", plain(&error)))?;
         }
+        redis::cmd("ANOMALY.WATCH")
+            .arg(&["SET", STREAM, "KEY", KEY])
+            .exec(connection)
+            .map_err(|error| anyhow!("cannot watch {STREAM}: {}", plain(&error)))?;
         let mut command = redis::cmd("ANOMALY.CONFIG");
         command
             .arg("SET")
@@ -155,6 +163,11 @@ impl Scene {
             86_400_000.0 / (STEP_MS * TICKS_PER_SECOND) as f64,
             private.port
         );
+        let _ = writeln!(
+            text,
+            "The racks know nothing of the module: each does XADD {STREAM} * device_id rack:01 temperature 21.5 timestamp …\n"
+        );
+        let _ = writeln!(text, "  ANOMALY.WATCH SET {STREAM} KEY {KEY}");
         for (pattern, settings) in RULES {
             let _ = write!(text, "  ANOMALY.CONFIG SET {pattern}");
             for (name, value) in settings {
@@ -247,6 +260,30 @@ impl Scene {
     /// Simulated days that were shown.
     pub(crate) fn days(&self) -> f64 {
         (self.sent.len() as u64 * STEP_MS) as f64 / 86_400_000.0
+    }
+
+    /// What the module made of the readings: an XADD's reply does not tell.
+    pub(crate) fn verdicts(&self, connection: &mut Connection) -> anyhow::Result<String> {
+        let info: String = redis::cmd("INFO")
+            .arg("anomaly")
+            .query(connection)
+            .map_err(|error| anyhow!("cannot read INFO: {}", plain(&error)))?;
+        let count = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.strip_prefix(':'))
+                .and_then(|n| n.trim().parse::<u64>().ok())
+                .unwrap_or_default()
+        };
+        let (readings, warnings) = (count("anomaly_readings"), count("anomaly_warnings"));
+        let (criticals, dead) = (count("anomaly_criticals"), count("anomaly_dead_letters"));
+        let normal = readings.saturating_sub(warnings + criticals);
+        Ok(format!(
+            "normal {}, warning {}, critical {}, dead letters {}",
+            thousands(normal),
+            thousands(warnings),
+            thousands(criticals),
+            thousands(dead)
+        ))
     }
 
     /// Samples in all the racks' series.

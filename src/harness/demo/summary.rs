@@ -17,6 +17,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) scene: &'a Scene,
     pub(crate) judgement: &'a Judgement,
     pub(crate) heard: &'a [Heard],
+    /// What the module made of the readings.
+    pub(crate) verdicts: String,
     /// In the series, with TimeSeries.
     pub(crate) samples: Option<u64>,
 }
@@ -56,7 +58,7 @@ impl Summary<'_> {
                     scene.racks()
                 ),
             ),
-            ("verdicts", scene.tally.verdicts()),
+            ("verdicts", self.verdicts.clone()),
             ("anomalies injected", with_kinds(&scene.injections)),
             ("  caught", with_kinds(&judgement.caught)),
             ("  missed", with_kinds(&judgement.missed)),
