@@ -1,32 +1,74 @@
-//! All rules as one JSON document, and back.
+//! All rules and watches as one JSON document, and back.
 //!
 //! ```json
-//! {"version":1,"rules":[{"pattern":"sensor:*","settings":{"max":28,"unit":"°C"}}],"watches":[]}
+//! {"version":1,"rules":[{"pattern":"sensor:*","settings":{"max":28,"unit":"°C"}}],
+//!  "watches":[{"pattern":"raw:*","device":"rack","values":["temperature","humidity"]}]}
 //! ```
 //!
-//! A pattern that is not UTF-8 stands as `"pattern_hex"`. Numbers may be given as numbers or as strings.
+//! A text that is not UTF-8 stands in hexadecimal digits under `NAME_hex`. Numbers may be given as numbers or as strings.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Number, Value as Json, json};
 
 use crate::error::Error;
 use crate::rule::{Change, Rule, Rules};
 use crate::setting::{Setting, Value};
+use crate::watch::{Given, Part, Watch, Watches};
 
 const VERSION: u64 = 1;
 
+/// What a document holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Document {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// The watches. Whether a cluster can have them is not checked: see [`Watch::check_slot`].
+    pub watches: Vec<Watch>,
+}
+
 /// The document that [`import`] reads.
 #[must_use]
-pub fn export(rules: &Rules) -> String {
+pub fn export(rules: &Rules, watches: &Watches) -> String {
     let rules: Vec<Json> = rules.list().iter().map(exported).collect();
-    json!({ "version": VERSION, "rules": rules, "watches": [] }).to_string()
+    let watches: Vec<Json> = watches.list().iter().map(|w| exported_watch(w)).collect();
+    json!({ "version": VERSION, "rules": rules, "watches": watches }).to_string()
+}
+
+fn exported_watch(watch: &Watch) -> Json {
+    let mut object = Map::new();
+    put(&mut object, "pattern", watch.pattern());
+    for (name, part) in watch.parts() {
+        match part {
+            Part::One(text) => put(&mut object, name, text),
+            Part::Many(fields) => {
+                let texts: Option<Vec<&str>> = fields
+                    .iter()
+                    .map(|field| std::str::from_utf8(field).ok())
+                    .collect();
+                match texts {
+                    Some(texts) => object.insert(name.into(), texts.into()),
+                    None => {
+                        let digits: Vec<String> = fields.iter().map(|field| hex(field)).collect();
+                        object.insert(format!("{name}_hex"), digits.into())
+                    }
+                };
+            }
+        }
+    }
+    Json::Object(object)
+}
+
+fn put(object: &mut Map<String, Json>, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.insert(name.into(), text.into()),
+        Err(_) => object.insert(format!("{name}_hex"), hex(bytes).into()),
+    };
 }
 
 fn exported(rule: &Rule) -> Json {
     let mut object = Map::new();
-    match std::str::from_utf8(rule.pattern()) {
-        Ok(text) => object.insert("pattern".into(), text.into()),
-        Err(_) => object.insert("pattern_hex".into(), hex(rule.pattern()).into()),
-    };
+    put(&mut object, "pattern", rule.pattern());
     let settings: Map<String, Json> = rule
         .values()
         .map(|(setting, value)| {
@@ -44,11 +86,11 @@ fn exported(rule: &Rule) -> Json {
     Json::Object(object)
 }
 
-/// The rules of a document.
+/// Reads a document; one without watches has none.
 ///
 /// # Errors
 /// [`Error::Document`] that says where and why.
-pub fn import(bytes: &[u8]) -> Result<Vec<Rule>, Error> {
+pub fn import(bytes: &[u8]) -> Result<Document, Error> {
     let document: Json =
         serde_json::from_slice(bytes).map_err(|e| refuse(format!("it is not JSON: {e}")))?;
     let Json::Object(document) = document else {
@@ -68,33 +110,93 @@ pub fn import(bytes: &[u8]) -> Result<Vec<Rule>, Error> {
     {
         return Err(refuse(format!("version must be {VERSION}")));
     }
-    if document
-        .get("watches")
-        .is_some_and(|watches| *watches != json!([]))
-    {
-        return Err(refuse(
-            "watches are not available in this version: expected []".into(),
-        ));
-    }
     let Some(Json::Array(rules)) = document.get("rules") else {
         return Err(refuse("member 'rules' must be an array".into()));
     };
-    let mut imported: Vec<Rule> = Vec::with_capacity(rules.len());
-    for (index, rule) in rules.iter().enumerate() {
-        let rule =
-            imported_rule(rule).map_err(|why| refuse(format!("rule {}: {why}", index + 1)))?;
-        if imported
-            .iter()
-            .any(|other| other.pattern() == rule.pattern())
-        {
-            return Err(refuse(format!(
-                "rule {}: its pattern stands twice",
-                index + 1
-            )));
+    let watches = match document.get("watches") {
+        None => &[],
+        Some(Json::Array(watches)) => watches.as_slice(),
+        Some(_) => return Err(refuse("member 'watches' must be an array".into())),
+    };
+    Ok(Document {
+        rules: each("rule", rules, imported_rule, Rule::pattern)?,
+        watches: each("watch", watches, imported_watch, Watch::pattern)?,
+    })
+}
+
+/// Reads the members of an array; no two may have one pattern.
+fn each<T>(
+    what: &str,
+    all: &[Json],
+    read: impl Fn(&Json) -> Result<T, String>,
+    pattern: impl Fn(&T) -> &[u8],
+) -> Result<Vec<T>, Error> {
+    let (mut imported, mut seen) = (Vec::with_capacity(all.len()), HashSet::new());
+    for (index, json) in all.iter().enumerate() {
+        let place = |why: String| refuse(format!("{what} {}: {why}", index + 1));
+        let item = read(json).map_err(place)?;
+        if !seen.insert(pattern(&item).to_vec()) {
+            return Err(place("its pattern stands twice".into()));
         }
-        imported.push(rule);
+        imported.push(item);
     }
     Ok(imported)
+}
+
+fn imported_watch(watch: &Json) -> Result<Watch, String> {
+    let Json::Object(watch) = watch else {
+        return Err("it is not an object".into());
+    };
+    let mut pattern = None;
+    let mut given = Given::default();
+    for (name, value) in watch {
+        let (base, hex) = name
+            .strip_suffix("_hex")
+            .map_or((name.as_str(), false), |base| (base, true));
+        let slot = match base {
+            "pattern" => &mut pattern,
+            "device" => &mut given.device,
+            "time" => &mut given.time,
+            "metric" => &mut given.metric,
+            "value" => &mut given.value,
+            "json" => &mut given.json,
+            "key" => &mut given.key,
+            "values" => {
+                let Json::Array(fields) = value else {
+                    return Err(format!("member '{name}' must be an array"));
+                };
+                let fields = fields.iter().map(|field| text(name, hex, field));
+                fill(name, &mut given.values, fields.collect::<Result<_, _>>()?)?;
+                continue;
+            }
+            _ => {
+                return Err(format!(
+                    "unknown member '{}': expected pattern, device, time, metric, value, values, json, key",
+                    shown(name)
+                ));
+            }
+        };
+        fill(name, slot, text(name, hex, value)?)?;
+    }
+    let pattern = pattern.ok_or("member 'pattern' must be a string")?;
+    Watch::new(&pattern, given).map_err(|error| plain(&error))
+}
+
+fn fill<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("member '{name}' stands twice")),
+    }
+}
+
+fn text(name: &str, hex: bool, value: &Json) -> Result<Vec<u8>, String> {
+    match value {
+        Json::String(digits) if hex => {
+            unhex(digits).ok_or_else(|| format!("{name} must be pairs of hexadecimal digits"))
+        }
+        Json::String(text) => Ok(text.as_bytes().to_vec()),
+        _ => Err(format!("member '{name}' must be a string")),
+    }
 }
 
 fn imported_rule(rule: &Json) -> Result<Rule, String> {
@@ -111,10 +213,8 @@ fn imported_rule(rule: &Json) -> Result<Rule, String> {
         ));
     }
     let pattern = match (rule.get("pattern"), rule.get("pattern_hex")) {
-        (Some(Json::String(text)), None) => text.as_bytes().to_vec(),
-        (None, Some(Json::String(text))) => {
-            unhex(text).ok_or("pattern_hex must be pairs of hexadecimal digits")?
-        }
+        (Some(given), None) => text("pattern", false, given)?,
+        (None, Some(given)) => text("pattern_hex", true, given)?,
         _ => return Err("member 'pattern' must be a string".into()),
     };
     let Some(Json::Object(settings)) = rule.get("settings") else {
@@ -206,9 +306,12 @@ mod tests {
             (b"t", "max", "-"),
         ]);
         let mut after = rules(&[(b"gone", "max", "1")]);
-        after.import(import(export(&before).as_bytes()).unwrap(), true);
+        let none = Watches::default();
+        let document = import(export(&before, &none).as_bytes()).unwrap();
+        assert!(document.watches.is_empty());
+        after.import(document.rules, true);
         assert_eq!(after.list(), before.list());
-        assert_eq!(export(&after), export(&before));
+        assert_eq!(export(&after, &none), export(&before, &none));
     }
 
     #[test]
@@ -251,7 +354,8 @@ mod tests {
                 r#"{"rules":[{"pattern":"*","settings":{}},{"pattern":"*","settings":{}}]}"#,
                 "stands twice",
             ),
-            (r#"{"rules":[],"watches":[1]}"#, "watches"),
+            (r#"{"rules":[],"watches":[1]}"#, "watch 1: it is not"),
+            (r#"{"rules":[],"watches":{}}"#, "'watches' must be an array"),
         ] {
             let error = import(document.as_bytes()).unwrap_err().to_string();
             assert!(

@@ -45,6 +45,42 @@ pub enum Error {
         /// What must follow.
         expected: &'static str,
     },
+    /// An option that was given before.
+    Twice {
+        /// The option.
+        name: Vec<u8>,
+    },
+    /// An option that only goes together with another.
+    Without {
+        /// The option that was given.
+        name: &'static str,
+        /// The one it lacks.
+        other: &'static str,
+    },
+    /// Two options that exclude each other.
+    Excluded {
+        /// The one.
+        name: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// A field's name or a key template that is empty or too long.
+    Length {
+        /// The option it belongs to.
+        name: &'static str,
+    },
+    /// VALUES with no field, or with too many.
+    Values,
+    /// A key template with a variable that does not exist.
+    Template {
+        /// What stands after the dollar sign.
+        word: Vec<u8>,
+    },
+    /// On a cluster: a key template whose keys could leave the slot of their stream.
+    TemplateSlot {
+        /// The streams' pattern.
+        pattern: Vec<u8>,
+    },
     /// No setting has that name.
     UnknownSetting {
         /// What was given.
@@ -142,6 +178,26 @@ impl fmt::Display for Error {
             Self::Incomplete { name, expected } => {
                 write!(f, "ERR '{}' must be followed by {expected}", shown(name))
             }
+            Self::Twice { name } => write!(f, "ERR '{}' must not be given twice", shown(name)),
+            Self::Without { name, other } => {
+                write!(f, "ERR '{name}' needs '{other}': give both, or neither")
+            }
+            Self::Excluded { name, other } => write!(
+                f,
+                "ERR '{name}' excludes '{other}': give METRIC and VALUE, or VALUES"
+            ),
+            Self::Length { name } => write!(f, "ERR '{name}' must be followed by 1 to 1024 bytes"),
+            Self::Values => f.write_str("ERR 'VALUES' must be followed by 1 to 1000 fields"),
+            Self::Template { word } => write!(
+                f,
+                "ERR 'KEY' has an unknown variable '${}': expected $device, $metric, $stream, $tag, or $$ for a dollar sign",
+                shown(word)
+            ),
+            Self::TemplateSlot { pattern } => write!(
+                f,
+                "CROSSSLOT 'KEY' can make keys outside the slot of the streams '{}': begin it with a text and {{$tag}}, such as sensor:{{$tag}}:$device:$metric",
+                shown(pattern)
+            ),
             Self::UnknownSetting { given, nearest } => write!(
                 f,
                 "ERR unknown setting '{}': did you mean '{nearest}'? ANOMALY.CONFIG HELP lists them",

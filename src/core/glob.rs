@@ -104,6 +104,25 @@ pub struct Specificity {
     literals: usize,
 }
 
+/// The one text an exact pattern matches; `None` for a pattern of many.
+#[must_use]
+pub fn exact(pattern: &[u8]) -> Option<Vec<u8>> {
+    if !specificity(pattern).exact {
+        return None;
+    }
+    let (mut text, mut rest) = (Vec::with_capacity(pattern.len()), pattern);
+    while let Some((byte, after)) = rest.split_first() {
+        // Only a backslash with something after it escapes.
+        let (byte, after) = after
+            .split_first()
+            .filter(|_| *byte == b'\\')
+            .unwrap_or((byte, after));
+        text.push(*byte);
+        rest = after;
+    }
+    Some(text)
+}
+
 /// The specificity of a pattern.
 #[must_use]
 pub fn specificity(pattern: &[u8]) -> Specificity {
@@ -184,5 +203,22 @@ mod tests {
         }));
         assert_eq!(specificity(b"[abc]x"), specificity(b"?x"));
         assert!(specificity(b"a\\*").exact);
+    }
+
+    #[test]
+    fn an_exact_pattern_matches_the_text_it_gives_and_no_other() {
+        for (pattern, text) in [
+            (&b"s"[..], Some(&b"s"[..])),
+            (b"a\\*b\\\\", Some(b"a*b\\")),
+            (b"a\\", Some(b"a\\")),
+            (b"a[", Some(b"a[")),
+            (b"k\xff", Some(b"k\xff")),
+            (b"s*", None),
+            (b"s?", None),
+            (b"[ab]", None),
+        ] {
+            assert_eq!(exact(pattern).as_deref(), text);
+            assert!(text.is_none_or(|text| matches(pattern, text)));
+        }
     }
 }

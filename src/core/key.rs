@@ -34,6 +34,12 @@ pub fn alerts(base: &[u8], key: &[u8], cluster: bool) -> Vec<u8> {
     }
 }
 
+/// The key of the dead letters of a stream: `base`, on a cluster with the stream's hash tag.
+#[must_use]
+pub fn dead(base: &[u8], stream: &[u8], cluster: bool) -> Vec<u8> {
+    alerts(base, stream, cluster)
+}
+
 /// Whether a key is that of an alerts stream of a cluster, `base:{tag}`.
 #[must_use]
 pub fn is_alerts_of(base: &[u8], name: &[u8]) -> bool {

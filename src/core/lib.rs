@@ -15,6 +15,7 @@ pub mod codec;
 pub mod command;
 pub mod detect;
 pub mod document;
+pub mod entry;
 pub mod episode;
 pub mod error;
 pub mod glob;
@@ -27,8 +28,11 @@ pub mod reason;
 pub mod recent;
 pub mod rule;
 pub mod setting;
+pub mod stream_id;
+pub mod template;
 pub mod text;
 pub mod units;
+pub mod watch;
 pub mod window;
 
 #[cfg(test)]
@@ -39,3 +43,5 @@ pub use model::Model;
 pub use profile::Profile;
 pub use reading::Reading;
 pub use rule::Rules;
+pub use stream_id::StreamId;
+pub use watch::Watches;

@@ -9,7 +9,7 @@ use crate::profile::Profile;
 use crate::setting::{Setting, Value};
 
 /// Longest pattern, in bytes.
-const LONGEST_PATTERN: usize = 1024;
+pub(crate) const LONGEST_PATTERN: usize = 1024;
 
 /// A setting and what it becomes; `None` is `inherit`.
 pub type Change = (Setting, Option<Value>);

@@ -1,6 +1,6 @@
 //! `ANOMALY.CONFIG SET | GET | RESOLVE | LIST | DEL | EXPORT | IMPORT | HELP`: the rules.
 
-use super::{Access, Arg, ArgKind, Keys, Reply, Spec, read, write};
+use super::{Access, Arg, ArgKind, Keys, Reply, Spec, read, subcommand_help, write};
 use crate::error::Error;
 use crate::rule::{Change, Rule, Rules};
 use crate::setting::Setting;
@@ -165,18 +165,10 @@ pub fn resolved(key: &[u8], rules: &Rules) -> Reply {
     Reply::map(rows)
 }
 
-/// The help lines of a container command, as `XGROUP HELP` gives them, and for CONFIG the settings.
+/// The help lines, and the settings.
 #[must_use]
 pub fn help() -> Reply {
-    let name = SPEC.name.to_ascii_uppercase();
-    let mut lines = vec![format!(
-        "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    )];
-    for sub in SPEC.subcommands {
-        let syntax = sub.syntax(Some(SPEC.name));
-        lines.push(syntax.trim_start_matches(&name).trim_start().to_owned());
-        lines.push(format!("    {}.", sub.summary));
-    }
+    let mut lines = subcommand_help(&SPEC);
     lines.push("Settings are (name, default, what it takes, meaning):".into());
     for setting in Setting::ALL {
         let spec = setting.spec();

@@ -9,12 +9,14 @@ pub mod config;
 pub mod info;
 pub mod madd;
 pub mod reset;
+pub mod watch;
 
 /// Every command a client may use.
 pub const COMMANDS: &[Spec] = &[
     add::SPEC,
     madd::SPEC,
     config::SPEC,
+    watch::SPEC,
     info::SPEC,
     alerts::SPEC,
     ack::SPEC,
@@ -75,6 +77,8 @@ pub enum Keys {
 pub struct Arg {
     /// As it is called in the syntax.
     pub name: &'static str,
+    /// What the syntax calls it, where that is not its name: names are unique within a command, `field` is not.
+    pub shown: Option<&'static str>,
     /// What it is.
     pub kind: ArgKind,
     /// The word before it, or, of a [`ArgKind::Token`], the word it is.
@@ -114,6 +118,7 @@ impl Arg {
     const fn new(name: &'static str, kind: ArgKind) -> Self {
         Self {
             name,
+            shown: None,
             kind,
             token: None,
             optional: false,
@@ -134,6 +139,12 @@ impl Arg {
         Self {
             parts,
             ..Self::new(name, kind)
+        }
+    }
+    const fn shown(self, text: &'static str) -> Self {
+        Self {
+            shown: Some(text),
+            ..self
         }
     }
     const fn after(self, token: &'static str) -> Self {
@@ -169,7 +180,7 @@ impl Arg {
             ArgKind::Token => self.token.unwrap_or(self.name).to_owned(),
             ArgKind::Block => parts(" "),
             ArgKind::OneOf => parts("|"),
-            _ => self.name.to_owned(),
+            _ => self.shown.unwrap_or(self.name).to_owned(),
         };
         let inner = match self.token.filter(|_| self.kind != ArgKind::Token) {
             Some(token) => format!("{token} {inner}"),
@@ -194,6 +205,20 @@ impl Spec {
             .collect::<Vec<_>>()
             .join(" ")
     }
+}
+
+/// The help lines of a container command, as `XGROUP HELP` gives them.
+fn subcommand_help(spec: &Spec) -> Vec<String> {
+    let name = spec.name.to_ascii_uppercase();
+    let mut lines = vec![format!(
+        "{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    )];
+    for sub in spec.subcommands {
+        let syntax = sub.syntax(Some(spec.name));
+        lines.push(syntax.trim_start_matches(&name).trim_start().to_owned());
+        lines.push(format!("    {}.", sub.summary));
+    }
+    lines
 }
 
 const fn read(name: &'static str, summary: &'static str, arity: i32, args: &'static [Arg]) -> Spec {
