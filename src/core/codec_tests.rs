@@ -200,7 +200,8 @@ fn survives(damaged: &[u8]) {
             let mut numbers = crate::testing::doubles(&told);
             numbers.push(outcome.score());
             assert!(numbers.iter().all(|x| x.is_finite()), "{told:?}");
-            let alert = crate::alert::Alert::of_outcome(KEY, reading(0, value), &outcome, &profile);
+            let alert =
+                crate::alert::Alert::of_outcome(KEY, reading(0, value), &outcome, &profile, None);
             assert_eq!(alert.is_some(), outcome.transition.is_some());
             assert!(
                 load(&sensor.stored()).is_ok(),

@@ -278,6 +278,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn rules(all: &[(&[u8], &str, &str)]) -> Rules {
@@ -312,6 +314,84 @@ mod tests {
         after.import(document.rules, true);
         assert_eq!(after.list(), before.list());
         assert_eq!(export(&after, &none), export(&before, &none));
+    }
+
+    #[test]
+    fn a_document_without_watches_has_none() {
+        assert_eq!(import(br#"{"rules":[]}"#), Ok(Document::default()));
+    }
+
+    #[test]
+    fn watches_stand_in_a_document_as_they_were_set() {
+        let mut watches = Watches::default();
+        for (pattern, options) in [
+            (
+                &b"raw:*"[..],
+                &[
+                    &b"VALUES"[..],
+                    b"2",
+                    b"temperature",
+                    b"humidity",
+                    b"DEVICE",
+                    b"rack",
+                ][..],
+            ),
+            (
+                b"k\xff",
+                &[b"METRIC", b"m", b"VALUE", b"v\xfe", b"KEY", b"$stream"],
+            ),
+            (b"z", &[b"JSON", b"data", b"TIME", b"at"]),
+        ] {
+            watches.set(
+                crate::command::watch::parse_set(pattern, options, false)
+                    .unwrap()
+                    .0,
+            );
+        }
+        assert_eq!(
+            export(&Rules::default(), &watches),
+            concat!(
+                r#"{"version":1,"rules":[],"watches":["#,
+                r#"{"pattern":"raw:*","device":"rack","values":["temperature","humidity"]},"#,
+                r#"{"pattern":"z","time":"at","json":"data"},"#,
+                r#"{"pattern_hex":"6bff","metric":"m","value_hex":"76fe","key":"$stream"}]}"#
+            )
+        );
+    }
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => "[a-zA-Z:\"\\\\*é]{1,8}".prop_map(String::into_bytes),
+            1 => prop::collection::vec(any::<u8>(), 1..8),
+        ]
+    }
+
+    prop_compose! {
+        fn given()(
+            device in prop::option::of(name()), time in prop::option::of(name()), json in prop::option::of(name()),
+            key in prop::option::of(name().prop_filter("a template", |key| !key.contains(&b'$'))),
+            pair in prop::option::of((name(), name())), values in prop::option::of(prop::collection::hash_set(name(), 1..5)),
+        ) -> Given {
+            let values: Option<Vec<Vec<u8>>> = values.map(|names| names.into_iter().collect());
+            let (metric, value) = pair.filter(|_| values.is_none()).unzip();
+            Given { device, time, metric, value, values, json, key }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::cases(300))]
+
+        #[test]
+        fn any_watches_come_back_as_they_were(all in prop::collection::vec((name(), given()), 0..6)) {
+            let (mut before, mut after) = (Watches::default(), Watches::default());
+            for (pattern, given) in all {
+                before.set(Watch::new(&pattern, given).unwrap());
+            }
+            let text = export(&Rules::default(), &before);
+            after.import(import(text.as_bytes()).unwrap().watches, true);
+            prop_assert_eq!(after.list(), before.list());
+            prop_assert_eq!(export(&Rules::default(), &after), text);
+        }
     }
 
     #[test]
@@ -354,7 +434,48 @@ mod tests {
                 r#"{"rules":[{"pattern":"*","settings":{}},{"pattern":"*","settings":{}}]}"#,
                 "stands twice",
             ),
-            (r#"{"rules":[],"watches":[1]}"#, "watches"),
+            (r#"{"rules":[],"watches":[1]}"#, "watch 1: it is not"),
+            (r#"{"rules":[],"watches":{}}"#, "'watches' must be an array"),
+            (
+                r#"{"rules":[],"watches":[{"device":"d"}]}"#,
+                "watch 1: member 'pattern'",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a"},{"pattern":"b","from":"0"}]}"#,
+                "watch 2: unknown member 'from'",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a"},{"pattern":"a"}]}"#,
+                "watch 2: its pattern stands twice",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","device":5}]}"#,
+                "'device' must be a string",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","device":"d","device_hex":"64"}]}"#,
+                "'device_hex' stands twice",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","device_hex":"6"}]}"#,
+                "device_hex must be pairs of hexadecimal digits",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","metric":"m"}]}"#,
+                "'METRIC' needs 'VALUE'",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","values":[]}]}"#,
+                "'VALUES'",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","values":"t"}]}"#,
+                "'values' must be an array",
+            ),
+            (
+                r#"{"rules":[],"watches":[{"pattern":"a","key":"$x"}]}"#,
+                "unknown variable '$x'",
+            ),
         ] {
             let error = import(document.as_bytes()).unwrap_err().to_string();
             assert!(

@@ -1,8 +1,25 @@
 //! Readings from the entries of a watched stream.
+//!
+//! The plain way runs for every XADD to a watched stream: it goes over the fields twice, once for device and time and once
+//! for the numbers, and copies nothing but what the readings keep. A JSON object becomes such fields first.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json};
+
+use crate::instant;
+use crate::key::hash_tag;
 use crate::reading::Reading;
 use crate::stream_id::StreamId;
-use crate::watch::Watch;
+use crate::template::Template;
+use crate::text::{escaped, shown};
+use crate::units::{Timestamp, number};
+use crate::watch::{Values, Watch};
 
 /// A reading of an entry, and whose it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +43,11 @@ pub struct BadEntry {
     pub reason: String,
 }
 
-/// The readings of an entry. What is bad about one metric stands in its place; what is bad about the whole entry stands
-/// alone. There is always at least one of either.
+/// What became of one metric of an entry, or of the entry.
+type Item = Result<EntryReading, BadEntry>;
+
+/// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
+/// entry stands alone. There is always at least one of either.
 #[must_use]
 pub fn read(
     watch: &Watch,
@@ -35,15 +55,359 @@ pub fn read(
     id: StreamId,
     fields: &[(&[u8], &[u8])],
     cluster: bool,
-) -> Vec<Result<EntryReading, BadEntry>> {
-    let _ = (watch, stream, id, fields, cluster);
-    Vec::new()
+) -> Vec<Item> {
+    let plain = fields.iter().map(|(name, value)| Field {
+        name,
+        value,
+        scalar: true,
+    });
+    let entry = Entry {
+        watch,
+        stream,
+        id,
+        template: watch.template(cluster),
+        cluster,
+    };
+    let outside = Roles::of(watch, plain.clone());
+    let Some(json) = watch.json() else {
+        return entry.readings(outside, plain).unwrap_or_else(whole);
+    };
+    let mut items = Vec::new();
+    for payload in plain.filter(|field| field.name == json) {
+        let read = members(payload).and_then(|members| {
+            let inside = members.iter().map(Member::field);
+            let roles = Roles::of(watch, inside.clone()).or(outside);
+            entry.readings(roles, inside)
+        });
+        items.extend(read.unwrap_or_else(whole));
+    }
+    if items.is_empty() {
+        items = whole(missing(json));
+    }
+    items
 }
 
 /// An entry's fields as a JSON object, for the dead letters: in their order, with a repeated name as `name#2`, and bytes
 /// that are not UTF-8 escaped.
 #[must_use]
 pub fn dead_payload(fields: &[(&[u8], &[u8])]) -> String {
-    let _ = fields;
-    String::new()
+    let text = |bytes| match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => escaped(bytes),
+    };
+    let mut object: Map<String, Json> = Map::with_capacity(fields.len());
+    // How often a name stood so far: without it, a thousand fields of one name are half a million look-ups.
+    let mut times: std::collections::HashMap<&[u8], usize> = std::collections::HashMap::new();
+    for (name, value) in fields {
+        let mut unique = text(name);
+        let stem = unique.len();
+        let nth = times.entry(name).or_insert(1);
+        while object.contains_key(&unique) {
+            *nth += 1;
+            unique.truncate(stem);
+            unique.push_str(&format!("#{nth}"));
+        }
+        object.insert(unique, text(value).into());
+    }
+    Json::Object(object).to_string()
 }
+
+/// A field of an entry or a member of an object.
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// A text or a number, and no array, object or truth value of JSON.
+    scalar: bool,
+}
+
+/// The fields that tell device and time.
+#[derive(Clone, Copy)]
+struct Roles<'a> {
+    device: Option<Field<'a>>,
+    time: Option<Field<'a>>,
+}
+
+impl<'a> Roles<'a> {
+    fn of(watch: &Watch, fields: impl Iterator<Item = Field<'a>> + Clone) -> Self {
+        Self {
+            device: first(watch.devices(), fields.clone()),
+            time: first(watch.times(), fields),
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            device: self.device.or(other.device),
+            time: self.time.or(other.time),
+        }
+    }
+}
+
+/// The field with the first of the names that there is; of two with one name the last.
+fn first<'a>(names: &[Vec<u8>], fields: impl Iterator<Item = Field<'a>>) -> Option<Field<'a>> {
+    let rank = |field: Field<'a>| {
+        let rank = names.iter().position(|name| name == field.name)?;
+        Some((rank, field))
+    };
+    fields
+        .filter_map(rank)
+        .reduce(|best, found| if found.0 <= best.0 { found } else { best })
+        .map(|(_, field)| field)
+}
+
+/// An entry beside its fields.
+struct Entry<'a> {
+    watch: &'a Watch,
+    stream: &'a [u8],
+    id: StreamId,
+    template: &'a Template,
+    cluster: bool,
+}
+
+/// What all readings of an entry have in common.
+struct Common<'a> {
+    device: &'a [u8],
+    at: Timestamp,
+}
+
+impl Entry<'_> {
+    /// The readings of the fields; an error is one of the whole entry.
+    fn readings<'a>(
+        &self,
+        roles: Roles<'a>,
+        fields: impl Iterator<Item = Field<'a>> + Clone,
+    ) -> Result<Vec<Item>, String> {
+        let common = Common {
+            device: self.device(roles)?,
+            at: self.time(roles)?,
+        };
+        let mut items = Vec::new();
+        match self.watch.values() {
+            Values::Numbers => {
+                for field in fields.filter(|field| self.watch.may_be_metric(field.name)) {
+                    if number(field.value).is_some() {
+                        items.push(self.item(&common, field.name, field)?);
+                    }
+                }
+                if items.is_empty() {
+                    return Err(
+                        "the entry has no field that is a number and neither its device nor its time"
+                            .into(),
+                    );
+                }
+            }
+            Values::Named(names) => {
+                for field in fields.filter(|field| names.contains(field.name)) {
+                    items.push(self.item(&common, field.name, field)?);
+                }
+                if items.is_empty() {
+                    return Err(
+                        "the entry has none of the fields that VALUES of its watch names".into(),
+                    );
+                }
+            }
+            Values::Pair { metric, value } => {
+                let mut names = fields.clone().filter(|field| field.name == metric);
+                let mut values = fields.filter(|field| field.name == value);
+                let mut newest = None;
+                loop {
+                    let (name, value_field) = (names.next(), values.next());
+                    newest = name.or(newest);
+                    items.push(match (name, value_field, newest) {
+                        (None, None, _) => break,
+                        (_, Some(_), None) => return Err(missing(metric)),
+                        (_, Some(field), Some(name)) if name.scalar => {
+                            self.item(&common, name.value, field)?
+                        }
+                        (Some(name), None, _) if name.scalar => bad(name.value, missing(value)),
+                        (_, _, _) => {
+                            return Err(format!("field '{}' is not a text", shown(metric)));
+                        }
+                    });
+                }
+                if items.is_empty() {
+                    return Err(format!(
+                        "the entry has neither the field '{}' nor '{}'",
+                        shown(metric),
+                        shown(value)
+                    ));
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    fn device<'a>(&self, roles: Roles<'a>) -> Result<&'a [u8], String> {
+        let told = roles.device.filter(|field| field.scalar);
+        let device = told.map_or(&b""[..], |field| field.value);
+        if !device.is_empty() || !self.template.uses_device() {
+            return Ok(device);
+        }
+        if let Some(field) = roles.device {
+            let lacks = if field.scalar {
+                "is empty"
+            } else {
+                "is neither a text nor a number"
+            };
+            return Err(format!(
+                "the device's field '{}' {lacks}",
+                shown(field.name)
+            ));
+        }
+        let names: Vec<String> = self
+            .watch
+            .devices()
+            .iter()
+            .map(|name| format!("'{}'", shown(name)))
+            .collect();
+        Err(format!(
+            "the entry names no device: expected a field {}",
+            names.join(" or ")
+        ))
+    }
+
+    fn time(&self, roles: Roles<'_>) -> Result<Timestamp, String> {
+        match roles.time {
+            Some(field) => instant::parse(field.value).map_err(|why| {
+                let (name, value) = (shown(field.name), shown(field.value));
+                format!("field '{name}' holds '{value}', which is {why}")
+            }),
+            None => instant::of_id(self.id.ms)
+                .map_err(|why| format!("the entry's id {} is {why}", self.id)),
+        }
+    }
+
+    /// The reading of one metric; an error is one of the whole entry.
+    fn item(&self, common: &Common<'_>, metric: &[u8], field: Field<'_>) -> Result<Item, String> {
+        let holds = |lacks: &str| {
+            let (name, value) = (shown(field.name), shown(field.value));
+            bad(
+                metric,
+                format!("field '{name}' holds '{value}', which is {lacks}"),
+            )
+        };
+        let value = match number(field.value) {
+            _ if metric.is_empty() => {
+                return Ok(bad(metric, "the name of a metric is empty".into()));
+            }
+            Some(value) if value.is_finite() => value,
+            Some(_) => return Ok(holds("not a finite number")),
+            None => return Ok(holds("not a number")),
+        };
+        let key = self.template.render(common.device, metric, self.stream);
+        if self.cluster && hash_tag(&key) != hash_tag(self.stream) {
+            return Err(
+                "no key can lie in the slot of this stream, whose name is empty or has a stray brace"
+                    .into(),
+            );
+        }
+        Ok(Ok(EntryReading {
+            key,
+            device: common.device.to_vec(),
+            metric: metric.to_vec(),
+            reading: Reading {
+                at: common.at,
+                value,
+            },
+        }))
+    }
+}
+
+fn bad(metric: &[u8], reason: String) -> Item {
+    Err(BadEntry {
+        metric: Some(metric.to_vec()),
+        reason,
+    })
+}
+
+fn whole(reason: String) -> Vec<Item> {
+    vec![Err(BadEntry {
+        metric: None,
+        reason,
+    })]
+}
+
+fn missing(field: &[u8]) -> String {
+    format!("the entry has no field '{}'", shown(field))
+}
+
+/// A text of JSON, borrowed unless something in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A member of an object. Only texts with escapes are copied.
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+    scalar: bool,
+}
+
+impl<'a> Member<'a> {
+    /// A member as a field; one that is null is as if it were not there.
+    fn new(name: Cow<'a, str>, raw: &'a RawValue) -> Option<Self> {
+        let raw = raw.get();
+        let (value, scalar) = match raw.as_bytes().first()? {
+            b'n' => return None,
+            b'"' => match serde_json::from_str::<Text<'a>>(raw) {
+                Ok(text) => (text.0, true),
+                Err(_) => (Cow::Borrowed(raw), false),
+            },
+            first => (Cow::Borrowed(raw), first.is_ascii_digit() || *first == b'-'),
+        };
+        Some(Self {
+            name,
+            value,
+            scalar,
+        })
+    }
+
+    fn field(&self) -> Field<'_> {
+        Field {
+            name: self.name.as_bytes(),
+            value: self.value.as_bytes(),
+            scalar: self.scalar,
+        }
+    }
+}
+
+/// The members of the object in a field. Numbers stay the text they are: one that is too large is bad alone.
+fn members(payload: Field<'_>) -> Result<Vec<Member<'_>>, String> {
+    serde_json::from_slice::<Members<'_>>(payload.value)
+        .map(|members| members.0)
+        .map_err(|error| {
+            let name = shown(payload.name);
+            match error.classify() {
+                Category::Data => format!("field '{name}' does not hold a JSON object"),
+                Category::Io | Category::Syntax | Category::Eof => {
+                    format!("field '{name}' does not hold a JSON object: {error}")
+                }
+            }
+        })
+}
+
+struct Members<'a>(Vec<Member<'a>>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                    members.extend(Member::new(name.0, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

@@ -31,7 +31,7 @@ impl Story {
     fn reads(&mut self, value: f64) -> Outcome {
         let outcome = self.sensor.add(self.now, value);
         let profile = self.sensor.profile();
-        let alert = Alert::of_outcome(KEY, reading(self.now, value), &outcome, &profile);
+        let alert = Alert::of_outcome(KEY, reading(self.now, value), &outcome, &profile, None);
         assert_eq!(alert.is_some(), outcome.transition.is_some());
         self.alerts.extend(alert);
         outcome

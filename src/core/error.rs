@@ -200,7 +200,7 @@ impl fmt::Display for Error {
             ),
             Self::TemplateSlot { pattern } => write!(
                 f,
-                "CROSSSLOT 'KEY' can make keys outside the slot of the streams '{}': begin it with a text and {{$tag}}, such as sensor:{{$tag}}:$device:$metric",
+                "CROSSSLOT 'KEY' can make keys outside the slot of the streams '{}': its first brace must open {{$tag}}, as in sensor:{{$tag}}:$device:$metric, and a stream's name have no stray brace",
                 shown(pattern)
             ),
             Self::UnknownSetting { given, nearest } => write!(

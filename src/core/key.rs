@@ -123,6 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_carry_the_streams_hash_tag_on_a_cluster() {
+        for (stream, cluster, expected) in [
+            ("raw", false, "anomaly:dead"),
+            ("raw", true, "anomaly:dead:{raw}"),
+            ("{x}:raw", true, "anomaly:dead:{x}"),
+        ] {
+            let key = dead(b"anomaly:dead", stream.as_bytes(), cluster);
+            assert_eq!(key, expected.as_bytes());
+            assert_eq!(is_alerts_of(b"anomaly:dead", &key), cluster);
+        }
+    }
+
+    #[test]
     fn labels_hold_what_timeseries_refuses_percent_encoded() {
         assert_eq!(label(b"a(1),50%"), b"a%281%29%2C50%25");
     }

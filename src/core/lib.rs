@@ -19,6 +19,7 @@ pub mod entry;
 pub mod episode;
 pub mod error;
 pub mod glob;
+pub mod instant;
 pub mod key;
 pub mod kind;
 pub mod late;

@@ -126,19 +126,19 @@ impl Template {
     /// The key of the sensor.
     #[must_use]
     pub fn render(&self, device: &[u8], metric: &[u8], stream: &[u8]) -> Vec<u8> {
-        let piece = |part| -> &[u8] {
-            match part {
-                &Part::Literal(ref text) => text,
-                Part::Device => device,
-                Part::Metric => metric,
-                Part::Stream => stream,
-                Part::Tag => hash_tag(stream),
-            }
+        let pieces = || {
+            self.parts.iter().map(|part| -> &[u8] {
+                match part {
+                    Part::Literal(text) => text,
+                    Part::Device => device,
+                    Part::Metric => metric,
+                    Part::Stream => stream,
+                    Part::Tag => hash_tag(stream),
+                }
+            })
         };
-        let mut key = Vec::with_capacity(self.parts.iter().map(|part| piece(part).len()).sum());
-        for part in self.parts.iter() {
-            key.extend_from_slice(piece(part));
-        }
+        let mut key = Vec::with_capacity(pieces().map(<[u8]>::len).sum());
+        pieces().for_each(|piece| key.extend_from_slice(piece));
         key
     }
 
@@ -168,5 +168,115 @@ impl Template {
         let own = hash_tag(head);
         // Without a whole tag of its own the head is its tag, brace included; that is no key's tag here, or a stray brace.
         own.len() < head.len() && tag == Some(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(template: &str, stream: &str) -> String {
+        let template = Template::parse(template.as_bytes()).unwrap();
+        String::from_utf8(template.render(b"d1", b"temp", stream.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_template_is_filled_in() {
+        for (template, stream, key) in [
+            ("sensor:$device:$metric", "raw", "sensor:d1:temp"),
+            ("$stream/$metric", "raw:1", "raw:1/temp"),
+            ("{$tag}:$device", "{rack}:raw", "{rack}:d1"),
+            ("{$tag}:$device", "raw", "{raw}:d1"),
+            ("$device$metric", "raw", "d1temp"),
+            ("5$$:$$device", "raw", "5$:$device"),
+            ("all", "raw", "all"),
+        ] {
+            assert_eq!(rendered(template, stream), key, "{template}");
+        }
+        for cluster in [false, true] {
+            let text =
+                ["sensor:$device:$metric", "sensor:{$tag}:$device:$metric"][usize::from(cluster)];
+            assert_eq!(
+                Template::standard(cluster),
+                &Template::parse(text.as_bytes()).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_named_with_those_there_are() {
+        for (template, word) in [
+            ("sensor:$sensor", "'$sensor'"),
+            ("$device_id", "'$device_id'"),
+            ("a$", "'$'"),
+            ("$:x", "'$'"),
+            ("$$$", "'$'"),
+            ("$Device", "'$Device'"),
+        ] {
+            let error = Template::parse(template.as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with("ERR ") && error.contains(word), "{error}");
+            for known in ["$device", "$metric", "$stream", "$tag", "$$"] {
+                assert!(error.contains(known), "{error}");
+            }
+        }
+        for length in [0, 1025] {
+            assert!(Template::parse(&vec![b'a'; length]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_device_is_used_where_it_stands() {
+        for (template, uses) in [
+            ("a:$device", true),
+            ("a:$$device", false),
+            ("$stream", false),
+        ] {
+            assert_eq!(
+                Template::parse(template.as_bytes()).unwrap().uses_device(),
+                uses
+            );
+        }
+    }
+
+    #[test]
+    fn a_template_stays_in_the_slot_if_its_first_braces_hold_the_streams_tag() {
+        for (template, pattern, stays) in [
+            ("sensor:{$tag}:$device:$metric", "raw:*", true),
+            ("{$tag}$stream", "*", true),
+            ("a}b{$tag}{x}", "*", true),
+            ("$$:{$tag}:$metric", "*", true),
+            ("sensor:$device:$metric", "raw:*", false),
+            ("$tag:$metric", "raw:*", false),
+            ("$device:{$tag}", "raw:*", false),
+            ("$stream", "raw:*", false),
+            ("{x$tag}", "raw:*", false),
+            ("{$tag:x}", "raw:*", false),
+            ("{$tag", "raw:*", false),
+            ("{$device}", "raw:*", false),
+            ("{}{$tag}", "raw:*", false),
+            ("x{a}:{$tag}", "raw:*", false),
+            // One stream: its tag may be written out.
+            ("sensor:{raw}:$device", "raw", true),
+            ("sensor:{raw}:$device", "{raw}:1", true),
+            ("sensor:{raw}:$device", "\\{raw\\}:1", true),
+            ("sensor:{$tag}:$device", "{raw}:1", true),
+            ("sensor:{raw}:$device", "raw*", false),
+            ("sensor:{raw}:$device", "raw:1", false),
+            ("$device{raw}", "raw", false),
+            ("{ra$metric}", "raw", false),
+            ("raw", "raw", false),
+            // No key can have the tag of such a stream.
+            ("sensor:{$tag}:$device", "a}b", false),
+            ("sensor:{$tag}:$device", "{}raw", false),
+        ] {
+            let parsed = Template::parse(template.as_bytes()).unwrap();
+            assert_eq!(
+                parsed.stays_in_slot(pattern.as_bytes()),
+                stays,
+                "{template} for {pattern}"
+            );
+        }
     }
 }

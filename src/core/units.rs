@@ -58,10 +58,7 @@ impl Timestamp {
 /// # Errors
 /// [`Error::Value`] for text that is no number; [`Error::NotFinite`] for NaN, infinities and what overflows to one.
 pub fn parse_value(bytes: &[u8]) -> Result<f64, Error> {
-    let number = std::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.parse::<f64>().ok());
-    match number {
+    match number(bytes) {
         Some(value) if value.is_finite() => Ok(value),
         Some(_) => Err(Error::NotFinite {
             given: bytes.to_vec(),
@@ -70,6 +67,15 @@ pub fn parse_value(bytes: &[u8]) -> Result<f64, Error> {
             given: bytes.to_vec(),
         }),
     }
+}
+
+/// The number a text is, NaN and infinities included. Most texts that are none are told by their first byte.
+#[must_use]
+pub fn number(bytes: &[u8]) -> Option<f64> {
+    let (b'0'..=b'9' | b'+' | b'-' | b'.' | b'i' | b'I' | b'n' | b'N') = bytes.first()? else {
+        return None;
+    };
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// How bad a reading is. The order is the order of urgency.

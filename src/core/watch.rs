@@ -366,3 +366,118 @@ impl Watches {
         self.epoch = self.epoch.checked_add(1).unwrap_or(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(pattern: &str, device: &str) -> Watch {
+        let device = Some(device.into());
+        Watch::new(
+            pattern.as_bytes(),
+            Given {
+                device,
+                ..Given::default()
+            },
+        )
+        .unwrap()
+    }
+
+    fn device_of(watches: &Watches, stream: &str) -> Option<String> {
+        let watch = watches.of_stream(stream.as_bytes())?;
+        Some(String::from_utf8(watch.devices()[0].clone()).unwrap())
+    }
+
+    #[test]
+    fn a_stream_is_read_by_the_most_specific_watch_alone() {
+        let mut watches = Watches::default();
+        assert!(watches.is_empty() && watches.of_stream(b"raw:1").is_none());
+        for (pattern, device) in [
+            ("raw:1", "exact"),
+            ("*", "any"),
+            ("raw:*", "raw"),
+            ("raw:[0-9]", "digit"),
+        ] {
+            watches.set(watch(pattern, device));
+        }
+        for (stream, device) in [
+            ("raw:1", "exact"),
+            ("raw:2", "digit"),
+            ("raw:x", "raw"),
+            ("other", "any"),
+        ] {
+            assert_eq!(
+                device_of(&watches, stream).as_deref(),
+                Some(device),
+                "{stream}"
+            );
+        }
+        let patterns: Vec<_> = watches
+            .list()
+            .iter()
+            .map(|w| w.pattern().to_vec())
+            .collect();
+        assert_eq!(
+            patterns,
+            [&b"*"[..], b"raw:*", b"raw:[0-9]", b"raw:1"]
+                .map(<[u8]>::to_vec)
+                .into_iter()
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn setting_a_watch_replaces_the_one_of_its_pattern_wholly() {
+        let mut watches = Watches::default();
+        watches.set(watch("raw:*", "d"));
+        let before = watches.epoch();
+        let time = Some(b"at".to_vec());
+        watches.set(
+            Watch::new(
+                b"raw:*",
+                Given {
+                    time,
+                    ..Given::default()
+                },
+            )
+            .unwrap(),
+        );
+        assert_ne!(watches.epoch(), before);
+        assert_eq!(watches.list().len(), 1);
+        let parts: Vec<_> = watches.get(b"raw:*").unwrap().parts().collect();
+        assert_eq!(parts, [("time", Part::One(b"at"))]);
+    }
+
+    #[test]
+    fn watches_come_and_go_and_every_change_is_told_by_the_epoch() {
+        let mut watches = Watches::default();
+        let mut epochs = vec![watches.epoch()];
+        watches.set(watch("a", "1"));
+        epochs.push(watches.epoch());
+        assert!(
+            !watches.delete(b"a*") && watches.epoch() == epochs[1],
+            "nothing changed"
+        );
+        assert!(watches.delete(b"a") && watches.get(b"a").is_none());
+        epochs.push(watches.epoch());
+        watches.import(vec![watch("a", "1"), watch("b", "2")], false);
+        epochs.push(watches.epoch());
+        watches.import(vec![watch("a", "3"), watch("c", "4")], false);
+        epochs.push(watches.epoch());
+        assert_eq!(
+            ["a", "b", "c"].map(|s| device_of(&watches, s).unwrap()),
+            ["3", "2", "4"]
+        );
+        watches.import(vec![watch("c", "5")], true);
+        epochs.push(watches.epoch());
+        assert_eq!(
+            ["a", "b", "c"].map(|s| device_of(&watches, s)),
+            [None, None, Some("5".into())]
+        );
+        watches.clear();
+        epochs.push(watches.epoch());
+        assert!(watches.is_empty());
+        let distinct: HashSet<_> = epochs.iter().collect();
+        assert_eq!(distinct.len(), epochs.len());
+    }
+}

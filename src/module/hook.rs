@@ -6,7 +6,6 @@
 //! loading nothing is captured: their readings come from the master or the file.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -83,17 +82,7 @@ fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
         state.captured.push(captured);
         state.captured.len() == 1
     });
-    // SAFETY: a live context; the job has no data.
-    if first
-        && unsafe {
-            api!(RedisModule_AddPostNotificationJob(
-                ctx.raw(),
-                Some(take_in_captured),
-                ptr::null_mut(),
-                None
-            ))
-        } != OK
-    {
+    if first && !ctx.after_this(take_in_captured) {
         with(|state| state.captured.clear());
     }
 }

@@ -377,6 +377,7 @@ fn arguments(
                 type_: arg_type(arg.kind),
                 key_spec_index: if arg.kind == ArgKind::Key { 0 } else { -1 },
                 token: arg.token.map_or(ptr::null(), |token| texts.keep(token)),
+                display_text: arg.shown.map_or(ptr::null(), |shown| texts.keep(shown)),
                 flags: (optional | multiple) as c_int,
                 subargs,
                 ..empty_arg()

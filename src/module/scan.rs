@@ -23,8 +23,9 @@ struct Visit<'a> {
 impl Walk {
     pub(crate) fn new() -> Self {
         // SAFETY: takes no arguments; freed by `Drop`.
+        let cursor = unsafe { api!(RedisModule_ScanCursorCreate()) };
         Self {
-            cursor: unsafe { api!(RedisModule_ScanCursorCreate()) },
+            cursor,
             found: BTreeSet::new(),
         }
     }

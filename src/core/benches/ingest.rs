@@ -1,13 +1,14 @@
-//! What one reading costs inside the core: judged, alarmed and learnt, without Redis around it.
+//! What one reading costs inside the core: judged, alarmed and learnt, without Redis around it; and what it costs to
+//! read the entry of a watched stream that it may come from.
 //!
 //! `cargo bench -p anomaly-core`. The figure is the time of one reading. One sensor stays in the processor's innermost
 //! cache; 10,000 in turn, some 4 MB of models, do not.
 
 use std::hint::black_box;
 
-use anomaly_core::command::config;
+use anomaly_core::command::{config, watch};
 use anomaly_core::units::Timestamp;
-use anomaly_core::{Error, Model, Reading, Rules};
+use anomaly_core::{Error, Model, Reading, Rules, StreamId, entry};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const RULES: [(&str, &str); 3] = [
@@ -90,5 +91,70 @@ fn ingest(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, ingest);
+/// Entries of watched streams: the options of the watch, and the fields.
+type Shape = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+const SHAPES: [Shape; 4] = [
+    (
+        "plain",
+        &[],
+        &[
+            ("device_id", "inrow-ABC-1"),
+            ("temperature", "22.5"),
+            ("timestamp", "1754300000"),
+        ],
+    ),
+    (
+        "pair-rfc3339",
+        &["METRIC", "metric_type", "VALUE", "value"],
+        &[
+            ("sensor_id", "weather-1"),
+            ("metric_type", "humidity"),
+            ("value", "61"),
+            ("timestamp", "2025-07-28T10:00:00Z"),
+        ],
+    ),
+    (
+        "json-3-metrics",
+        &["JSON", "data"],
+        &[(
+            "data",
+            r#"{"device_id":"d1","temperature":21.4,"humidity":40.2,"pressure":1013}"#,
+        )],
+    ),
+    (
+        "by-stream",
+        &["KEY", "$stream:$metric"],
+        &[("temp", "21.4")],
+    ),
+];
+
+fn entries(c: &mut Criterion) {
+    let mut group = c.benchmark_group("entry");
+    group.throughput(Throughput::Elements(1));
+    let id = StreamId {
+        ms: 1_754_300_000_000,
+        seq: 0,
+    };
+    for (name, options, fields) in SHAPES {
+        let options: Vec<&[u8]> = options.iter().map(|word| word.as_bytes()).collect();
+        let fields: Vec<(&[u8], &[u8])> = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        match watch::parse_set(b"raw:*", &options, false) {
+            Ok((watch, _)) => {
+                group.bench_function(name, |b| {
+                    b.iter(|| entry::read(&watch, b"raw:1", id, black_box(&fields), false));
+                });
+            }
+            Err(error) => eprintln!("{name}: {error}"),
+        }
+    }
+}
+
+criterion_group!(benches, ingest, entries);
 criterion_main!(benches);

@@ -131,6 +131,16 @@ fn the_syntax_is_as_documented() {
         let sub = line.split(' ').nth(1).unwrap().to_lowercase();
         assert_eq!(syntax(&["anomaly.config", &sub]), line);
     }
+    for line in [
+        "ANOMALY.WATCH SET stream-pattern [DEVICE field] [TIME field] [METRIC field VALUE field|VALUES n field [field …]] [JSON field] [KEY template] [FROM id]",
+        "ANOMALY.WATCH GET stream-pattern",
+        "ANOMALY.WATCH LIST",
+        "ANOMALY.WATCH DEL stream-pattern",
+        "ANOMALY.WATCH HELP",
+    ] {
+        let sub = line.split(' ').nth(1).unwrap().to_lowercase();
+        assert_eq!(syntax(&["anomaly.watch", &sub]), line);
+    }
     assert_eq!(
         syntax(&["anomaly.alerts"]),
         "ANOMALY.ALERTS [STREAMS|[MATCH pattern] [SEVERITY warning|critical] [COUNT n]]"
@@ -586,7 +596,7 @@ fn value(alert: &Alert, name: &str) -> String {
 
 fn alert(sensor: &mut Sensor, ms: i64, x: f64) -> Option<Alert> {
     let outcome = sensor.add(ms, x);
-    Alert::of_outcome(KEY, reading(ms, x), &outcome, &sensor.profile())
+    Alert::of_outcome(KEY, reading(ms, x), &outcome, &sensor.profile(), None)
 }
 
 #[test]
@@ -723,7 +733,7 @@ proptest! {
     #[test]
     fn no_argument_can_break_a_line_of_an_error(args in prop::collection::vec(prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
-        prop::sample::select(vec!["max", "BY", "COUNT", "MATCH", "unit", "window", "SEVERITY"]).prop_map(|w| w.as_bytes().to_vec()),
+        prop::sample::select(vec!["max", "BY", "KEY", "VALUES", "FROM", "COUNT", "MATCH", "unit", "window", "SEVERITY"]).prop_map(|w| w.as_bytes().to_vec()),
     ], 3..4)) {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         for error in [
@@ -733,9 +743,12 @@ proptest! {
             config::changes(&args).err(),
             config::replaces(Some(args[0])).err(),
             crate::document::import(args[0]).err(),
+            watch::parse_set(args[0], &args[1..], true).err(),
+            watch::parse_set(b"s", &args, false).err(),
         ].into_iter().flatten() {
             let text = error.to_string();
-            prop_assert!(text.starts_with("ERR ") && !text.chars().any(char::is_control), "{text:?}");
+            let coded = text.starts_with("ERR ") || text.starts_with("CROSSSLOT ");
+            prop_assert!(coded && !text.chars().any(char::is_control), "{text:?}");
             prop_assert!(text.len() < 1000);
         }
     }

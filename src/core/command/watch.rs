@@ -122,9 +122,10 @@ pub fn parse_set(
             (&mut given.key, "a template, such as sensor:$device:$metric")
         } else if is("VALUES") {
             let expected = "a number from 1 to 1000 and as many fields";
-            let (fields, after) = counted(after).ok_or_else(|| must(expected))?;
-            put(word, &mut given.values, fields)?;
-            rest = after;
+            let n = counted(after).ok_or_else(|| must(expected))?;
+            let fields = after.iter().skip(1).take(n).map(|field| field.to_vec());
+            put(word, &mut given.values, fields.collect())?;
+            rest = after.get(1 + n..).unwrap_or_default();
             continue;
         } else if is("FROM") {
             let (id, after) = after
@@ -158,14 +159,10 @@ fn put<T>(name: &[u8], slot: &mut Option<T>, given: T) -> Result<(), Error> {
     }
 }
 
-/// The fields of `n field …`, and what follows them.
-fn counted<'a, 'b>(args: &'a [&'b [u8]]) -> Option<(Vec<Vec<u8>>, &'a [&'b [u8]])> {
-    let (n, rest) = args.split_first()?;
-    let n: usize = std::str::from_utf8(n).ok()?.parse().ok()?;
-    let (fields, rest) = rest
-        .split_at_checked(n)
-        .filter(|_| (1..=MOST_VALUES).contains(&n))?;
-    Some((fields.iter().map(|field| field.to_vec()).collect(), rest))
+/// How many of the words after VALUES are its fields; the count stands first.
+fn counted(args: &[&[u8]]) -> Option<usize> {
+    let n: usize = std::str::from_utf8(args.first()?).ok()?.parse().ok()?;
+    ((1..=MOST_VALUES).contains(&n) && n < args.len()).then_some(n)
 }
 
 /// What a watch sets.
@@ -220,4 +217,176 @@ pub fn help() -> Reply {
         lines.push(format!("    {meaning}."));
     }
     Reply::Array(lines.into_iter().map(Reply::text).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::get;
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split_whitespace().map(str::as_bytes).collect()
+    }
+
+    fn parsed(line: &str) -> (Watch, Option<StreamId>) {
+        parse_set(b"raw:*", &words(line), false).unwrap()
+    }
+
+    #[test]
+    fn options_stand_in_any_order_and_case() {
+        let (one, from) = parsed("DEVICE d TIME t VALUES 2 a b JSON j KEY k:$metric FROM 5-7");
+        assert_eq!(from, Some(StreamId { ms: 5, seq: 7 }));
+        let (other, _) = parsed("from - key k:$metric json j values 2 a b time t device d");
+        assert_eq!(one, other);
+        let told = watch(&one);
+        assert_eq!(
+            crate::testing::names(&told),
+            ["device", "time", "values", "json", "key"]
+        );
+        assert_eq!(
+            get(&told, "values"),
+            &Reply::Array(vec![Reply::text("a"), Reply::text("b")])
+        );
+        assert_eq!(get(&told, "key"), &Reply::text("k:$metric"));
+        let told = watch(&parsed("VALUE v METRIC m").0);
+        assert_eq!(
+            told,
+            Reply::map([("metric", Reply::text("m")), ("value", Reply::text("v"))])
+        );
+        let (plain, from) = parsed("");
+        assert_eq!((watch(&plain), from), (Reply::Map(vec![]), None));
+        // A word of an option may be a field's name.
+        let (odd, _) = parsed("DEVICE TIME VALUES 1 VALUES");
+        assert_eq!(get(&watch(&odd), "device"), &Reply::text("TIME"));
+        for (text, id) in [("0", (0, 0)), ("-", (0, 0)), ("5", (5, 0)), ("5-1", (5, 1))] {
+            let (ms, seq) = id;
+            assert_eq!(
+                parsed(&format!("FROM {text}")).1,
+                Some(StreamId { ms, seq })
+            );
+        }
+        let thousand = (0..1000).map(|i| format!("f{i} ")).collect::<String>();
+        assert!(parse_set(b"s", &words(&format!("VALUES 1000 {thousand}")), false).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_option_is_named_with_what_would_be_right() {
+        for (line, parts) in [
+            (
+                "DEVIC d",
+                &["'DEVIC'", "DEVICE field", "VALUES n field", "FROM id"][..],
+            ),
+            ("DEVICE", &["'DEVICE'", "name of a field"]),
+            ("DEVICE a device b", &["'device'", "twice"]),
+            ("TIME", &["'TIME'"]),
+            ("METRIC m", &["'METRIC' needs 'VALUE'"]),
+            ("VALUE v", &["'VALUE' needs 'METRIC'"]),
+            (
+                "METRIC m VALUE v VALUES 1 a",
+                &["'METRIC' excludes 'VALUES'"],
+            ),
+            ("VALUES 1 a VALUE v", &["'VALUE' excludes 'VALUES'"]),
+            ("VALUES", &["'VALUES'", "1 to 1000"]),
+            ("VALUES 0", &["'VALUES'", "1 to 1000"]),
+            ("VALUES 0 a", &["'VALUES'"]),
+            ("VALUES 1001 a", &["'VALUES'"]),
+            ("VALUES -1 a", &["'VALUES'"]),
+            ("VALUES two a b", &["'VALUES'"]),
+            ("VALUES 3 a b", &["'VALUES'", "as many fields"]),
+            ("VALUES 2 a a", &["'a'", "twice"]),
+            ("VALUES 1 a b", &["unexpected argument 'b'"]),
+            ("KEY", &["'KEY'", "sensor:$device:$metric"]),
+            ("KEY $what", &["'$what'", "$device, $metric, $stream, $tag"]),
+            ("FROM", &["'FROM'", "0, ms, ms-seq"]),
+            ("FROM $", &["'FROM'", "ms-seq"]),
+            ("FROM 1 FROM 2", &["'FROM'", "twice"]),
+        ] {
+            let error = parse_set(b"s", &words(line), false)
+                .unwrap_err()
+                .to_string();
+            for part in parts {
+                assert!(
+                    error.starts_with("ERR ") && error.contains(part),
+                    "{line}: {error}"
+                );
+            }
+        }
+        for option in ["DEVICE", "TIME", "JSON", "KEY"] {
+            let error = parse_set(b"s", &[option.as_bytes(), b""], false)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(option) && error.contains("1 to 1024 bytes"),
+                "{error}"
+            );
+        }
+        assert!(parse_set(b"s", &[b"VALUES", b"1", b""], false).is_err());
+        assert_eq!(parse_set(b"", &[], false).unwrap_err(), Error::Pattern);
+        assert_eq!(
+            parse_set(&[b'x'; 1025], &[], false).unwrap_err(),
+            Error::Pattern
+        );
+    }
+
+    #[test]
+    fn on_a_cluster_a_template_that_can_leave_the_slot_is_refused() {
+        for (pattern, line, fits) in [
+            ("raw:*", "", true),
+            ("raw:*", "KEY s:{$tag}:$metric", true),
+            ("raw", "KEY s:{raw}:$metric", true),
+            ("raw:*", "KEY s:$device", false),
+            ("a}b", "", false),
+        ] {
+            let set = parse_set(pattern.as_bytes(), &words(line), true);
+            assert_eq!(set.is_ok(), fits, "{pattern} {line}");
+            if let Err(error) = set {
+                let error = error.to_string();
+                assert!(
+                    error.starts_with("CROSSSLOT ")
+                        && error.contains("'KEY'")
+                        && error.contains("{$tag}"),
+                    "{error}"
+                );
+            }
+            assert!(parse_set(pattern.as_bytes(), &words(line), false).is_ok());
+        }
+    }
+
+    #[test]
+    fn watches_are_listed_least_specific_first() {
+        let mut watches = Watches::default();
+        watches.set(parsed("DEVICE d").0);
+        watches.set(parse_set(b"*", &[], false).unwrap().0);
+        assert_eq!(
+            list(&watches),
+            Reply::Array(vec![
+                Reply::Array(vec![Reply::text("*"), Reply::Map(vec![])]),
+                Reply::Array(vec![
+                    Reply::text("raw:*"),
+                    Reply::map([("device", Reply::text("d"))])
+                ]),
+            ])
+        );
+    }
+
+    #[test]
+    fn help_tells_every_subcommand_and_every_option() {
+        let Reply::Array(lines) = help() else {
+            panic!("help is lines");
+        };
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| match line {
+                Reply::Text(text) => String::from_utf8(text.clone()).unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(lines[0].starts_with("ANOMALY.WATCH <subcommand>"));
+        for head in [
+            "SET ", "GET ", "LIST", "DEL ", "HELP", "DEVICE", "TIME", "METRIC", "VALUES", "JSON",
+            "KEY", "FROM",
+        ] {
+            assert!(lines.iter().any(|line| line.starts_with(head)), "{head}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Contexts: what a callback may ask of the server and tell it.
 
-use std::ffi::{CStr, CString, c_int, c_long};
+use std::ffi::{CStr, CString, c_int, c_long, c_void};
 use std::ptr;
 
 use anomaly_core::units::Timestamp;
@@ -154,6 +154,23 @@ impl Ctx {
             ))
         };
         Called::of(reply)
+    }
+
+    /// Has the server run a job at the end of the command, or of whatever else is under way, inside its transaction; whether
+    /// it will: not on a replica, and not while loading.
+    pub(crate) fn after_this(
+        self,
+        job: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void),
+    ) -> bool {
+        // SAFETY: a live context; the job has no data.
+        unsafe {
+            api!(RedisModule_AddPostNotificationJob(
+                self.0,
+                Some(job),
+                ptr::null_mut(),
+                None
+            )) == OK
+        }
     }
 
     /// Tells keyspace subscribers of an event at a key.
