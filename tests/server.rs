@@ -24,6 +24,7 @@ mod house;
 mod keyspace_events;
 mod loading;
 mod memory;
+mod once;
 mod open_episodes;
 mod order;
 mod panics;
