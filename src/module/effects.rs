@@ -33,7 +33,7 @@ pub(crate) fn describe_archive(ctx: Ctx) -> &'static str {
 
 lazy_static! {
     static ref APPLY_1: Constant = Constant::new(APPLY_VERSION);
-    static ref YES: Constant = Constant::new(ARCHIVED);
+    static ref YES: Constant = Constant::new(IN_SERIES);
     static ref NO: Constant = Constant::new("0");
     static ref ON_DUPLICATE: Constant = Constant::new("ON_DUPLICATE");
     static ref LAST: Constant = Constant::new("LAST");
@@ -96,13 +96,25 @@ fn is_plain(number: &[u8]) -> bool {
         && parts.next().is_none()
 }
 
-/// Writes a reading to the sensor's series; whether it is there now. A failure is counted, and the first of each kind is
+/// What became of a reading's sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Archived {
+    /// It is not in the series.
+    No,
+    /// It is.
+    Yes,
+    /// It is, and the series was created for it.
+    First,
+}
+
+/// Writes a reading to the sensor's series. A failure is counted, and the first of each kind is
 /// logged; the verdict stands.
-pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> bool {
+pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Archived {
     let series = ctx.string(&key::series(words.sensor.bytes()));
     let (at, value) = (words.at.get(), words.value.get());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
-    let called = if Key::exists(ctx, series.borrow()) {
+    let exists = Key::exists(ctx, series.borrow());
+    let called = if exists {
         ctx.call(c"TS.ADD", false, &add)
     } else {
         let how = creation(ctx, words, profile);
@@ -111,16 +123,20 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> bool {
     match called {
         Called::Done | Called::Integer(_) => {
             with(|state| state.counts.archived += 1);
-            true
+            if exists {
+                Archived::Yes
+            } else {
+                Archived::First
+            }
         }
         Called::Missing => {
             missing(ctx);
-            false
+            Archived::No
         }
         Called::Refused(why) => {
             failed(ctx, "a reading could not be archived", &why);
             with(|state| state.counts.archive_failures += 1);
-            false
+            Archived::No
         }
     }
 }
@@ -180,15 +196,20 @@ pub(crate) fn failed(ctx: Ctx, what: &str, why: &str) {
 /// Version of the internal command that [`replicate`] sends.
 pub(crate) const APPLY_VERSION: &str = "1";
 /// A reading of [`replicate`] that is in the series.
-pub(crate) const ARCHIVED: &str = "1";
+pub(crate) const IN_SERIES: &str = "1";
 
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
-/// nothing. About 70 bytes, and where it comes from a stream the labels of a series that may have to be created.
-pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: bool) {
-    let archived = if archived { YES.get() } else { NO.get() };
+/// nothing. About 70 bytes, and with the first reading of a series that comes from a stream its labels.
+pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
+    let first = archived == Archived::First;
+    let archived = if archived == Archived::No {
+        NO.get()
+    } else {
+        YES.get()
+    };
     let (at, value) = (words.at.get(), words.value.get());
     let args = [APPLY_1.get(), words.sensor, at, value, archived];
-    match &words.source {
+    match words.source.as_ref().filter(|_| first) {
         None => ctx.replicate(c"ANOMALY._APPLY", &args),
         Some(Source {
             device,

@@ -11,7 +11,7 @@ use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Profile, Reading, key};
 
-use crate::effects::Words;
+use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence};
@@ -76,7 +76,11 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         words.map(|(_, value)| value),
         source,
     );
-    let archived = outcome.archive && effects::archives() && effects::archive(ctx, &words, profile);
+    let archived = if outcome.archive && effects::archives() {
+        effects::archive(ctx, &words, profile)
+    } else {
+        Archived::No
+    };
     effects::replicate(ctx, &words, archived);
     if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile, source.as_ref()) {
         effects::tell(ctx, sensor, &alert);

@@ -117,7 +117,7 @@ pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         stream: args.bytes(8),
         id: StreamId::default(),
     });
-    let archived = args.bytes(5) == effects::ARCHIVED.as_bytes();
+    let archived = args.bytes(5) == effects::IN_SERIES.as_bytes();
     ingest::apply(ctx, reading, at, archived)?;
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
