@@ -181,6 +181,16 @@ impl Pair {
             .cmd(&args!["REPLICAOF", "127.0.0.1", self.master().port()]);
     }
 
+    /// The replica becomes the master. After a full resync Redis has no append-only file until it is written anew.
+    fn promote(&mut self) {
+        self.master = 1 - self.master;
+        self.master().cmd(&["REPLICAOF", "NO", "ONE"]);
+        self.master().wait_until("its file is written", || {
+            let info = self.master().info("persistence");
+            info["aof_rewrite_in_progress"] == "0" && info["aof_rewrite_scheduled"] == "0"
+        });
+    }
+
     /// Waits for the replica. It may not have noticed yet that its master is another.
     fn in_sync(&self) {
         let online = || {
@@ -267,8 +277,7 @@ impl Pair {
         self.kills += 1;
         if take_over {
             // What the replica was not told of yet is lost, as always in Redis; but nothing is half there or there twice.
-            self.master = 1 - self.master;
-            self.master().cmd(&["REPLICAOF", "NO", "ONE"]);
+            self.promote();
             acknowledged = 0;
         }
         self.servers[master].start_again();
@@ -338,8 +347,7 @@ impl Pair {
             }
             3 => {
                 self.in_sync();
-                self.master = replica;
-                self.master().cmd(&["REPLICAOF", "NO", "ONE"]);
+                self.promote();
                 self.follow();
             }
             4 => drop(self.master().try_cmd(&["BGREWRITEAOF"])),
