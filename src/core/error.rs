@@ -137,6 +137,13 @@ pub enum Error {
         /// How many there may be.
         most: u64,
     },
+    /// A key that the module writes to itself.
+    Reserved {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// There is no memory for more.
+    OutOfMemory,
     /// A panic was caught while the model was changed: it has been reset.
     Broken,
     /// An internal command from a version this one does not know.
@@ -248,6 +255,14 @@ impl fmt::Display for Error {
                 f,
                 "ERR the sensor is new, and anomaly.max-sensors allows watched streams no more than {most}"
             ),
+            Self::Reserved { key } => write!(
+                f,
+                "ERR key '{}' is where alerts or dead letters are written: use another for a sensor",
+                shown(key)
+            ),
+            Self::OutOfMemory => {
+                f.write_str("OOM command not allowed when used memory > 'maxmemory'.")
+            }
             Self::Broken => f.write_str(
                 "ERR internal error: the sensor's model was reset, see the server's log",
             ),

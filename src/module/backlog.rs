@@ -148,11 +148,7 @@ fn search(ctx: Ctx, end: Instant) -> bool {
     pass_on(ctx, &["FOUND"], &search.pattern);
     for stream in found {
         let name = ctx.string(&stream);
-        let is_stream = Entries::from(
-            &Key::open(ctx, name.borrow(), Mode::Look),
-            StreamId::default(),
-        )
-        .is_some();
+        let is_stream = Key::open(ctx, name.borrow(), Mode::Look).is_stream();
         if is_stream && with(|state| state.watch_of(&stream)).is_some() {
             move_to(
                 ctx,

@@ -6,6 +6,7 @@ use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::number;
+use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
@@ -26,7 +27,7 @@ pub(crate) fn describe_archive(ctx: Ctx) -> &'static str {
         _ if series_available(ctx) => "archiving with TimeSeries",
         _ => {
             with(|state| state.series_missing = true);
-            "TimeSeries is not loaded: readings are scored, but not archived"
+            "TimeSeries is not loaded: readings are scored, and archived once it is"
         }
     }
 }
@@ -177,11 +178,7 @@ pub(crate) fn archives() -> bool {
 
 fn missing(ctx: Ctx) {
     with(|state| state.series_missing = true);
-    failed(
-        ctx,
-        "readings are no longer archived",
-        "TimeSeries has been unloaded",
-    );
+    failed(ctx, "readings are not archived", "TimeSeries is not loaded");
 }
 
 /// Logs the first failure of its kind.
@@ -197,30 +194,44 @@ pub(crate) fn failed(ctx: Ctx, what: &str, why: &str) {
 pub(crate) const APPLY_VERSION: &str = "1";
 /// A reading of [`replicate`] that is in the series.
 pub(crate) const IN_SERIES: &str = "1";
+/// Before the time at which the sensor began, with its first reading.
+pub(crate) const BORN: &[u8] = b"BORN";
+/// Before device, metric and stream, with the first reading of a series.
+pub(crate) const LABELS: &[u8] = b"LABELS";
 
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
-/// nothing. About 70 bytes, and with the first reading of a series that comes from a stream its labels.
-pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
-    let first = archived == Archived::First;
-    let archived = if archived == Archived::No {
+/// nothing. About 70 bytes; with the first reading of a sensor its birth, and with that of a series from a stream its labels.
+pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived, born: Option<Timestamp>) {
+    let in_series = if archived == Archived::No {
         NO.get()
     } else {
         YES.get()
     };
     let (at, value) = (words.at.get(), words.value.get());
-    let args = [APPLY_1.get(), words.sensor, at, value, archived];
-    match words.source.as_ref().filter(|_| first) {
-        None => ctx.replicate(c"ANOMALY._APPLY", &args),
-        Some(Source {
-            device,
-            metric,
-            stream,
-            ..
-        }) => {
-            let labels = [device, metric, stream].map(|label| ctx.string(label));
-            ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&labels)].concat());
-        }
+    let args = [APPLY_1.get(), words.sensor, at, value, in_series];
+    let source = words
+        .source
+        .as_ref()
+        .filter(|_| archived == Archived::First);
+    if born.is_none() && source.is_none() {
+        return ctx.replicate(c"ANOMALY._APPLY", &args);
     }
+    let born = born.map(|at| at.millis().to_string());
+    let mut more: Vec<&[u8]> = Vec::new();
+    if let Some(born) = &born {
+        more.extend([BORN, born.as_bytes()]);
+    }
+    if let Some(Source {
+        device,
+        metric,
+        stream,
+        ..
+    }) = source
+    {
+        more.extend([LABELS, device, metric, stream]);
+    }
+    let more: Vec<_> = more.into_iter().map(|word| ctx.string(word)).collect();
+    ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&more)].concat());
 }
 
 /// Tells of a transition: the alert, if this server is the one to write it, and the keyspace event.

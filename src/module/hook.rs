@@ -209,7 +209,7 @@ impl State {
     }
 
     /// Whether a stream is one of alerts or dead letters.
-    fn writes(&self, stream: &[u8]) -> bool {
+    pub(crate) fn writes(&self, stream: &[u8]) -> bool {
         [&self.settings.alerts_key, &self.settings.dead_key]
             .into_iter()
             .any(|base| {

@@ -82,6 +82,7 @@ fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
     keyspace::subscribe(ctx)?;
     hook::subscribe(ctx)?;
     info::register(ctx)?;
+    state::with(|state| state.loaded = true);
     ctx.notice(&format!(
         "version {} loaded, {}",
         env!("CARGO_PKG_VERSION"),

@@ -300,12 +300,15 @@ unsafe extern "C" fn set_choice(
     _: *const c_char,
     value: c_int,
     _: *mut c_void,
-    _: *mut *mut raw::RedisModuleString,
+    error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
     guard(ERR, || {
         let choice = ARCHIVE
             .get(value.unsigned_abs() as usize)
             .map_or(Archive::Auto, |(_, choice)| *choice);
+        if choice == Archive::Required && with(|state| state.loaded && state.series_missing) {
+            return refuse(error, "required, but TimeSeries is not loaded");
+        }
         with(|state| state.settings.archive = choice);
         OK
     })

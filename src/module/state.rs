@@ -109,6 +109,8 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
+    /// Settings come from a client from now on, no longer from the configuration.
+    pub(crate) loaded: bool,
     /// TimeSeries was looked for and is not there; looked for again when a module is loaded.
     pub(crate) series_missing: bool,
     /// Failures that have been logged: the first of each kind is.

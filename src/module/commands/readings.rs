@@ -19,6 +19,9 @@ use crate::{effects, ingest, reply};
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
 pub(crate) const TIMED: u64 = 64;
 
+/// Arguments of MADD between two looks at the memory.
+const CHECKED: usize = 3 * 64;
+
 fn timed<T>(readings: u64, work: impl FnOnce() -> T) -> T {
     if with(|state| state.counts.readings) % TIMED >= readings {
         return work();
@@ -84,7 +87,13 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     ctx.reply_array(items);
     timed(items as u64, || {
         for first in (1..args.len()).step_by(3) {
-            let item = Add::item(args.bytes(first + 1), args.bytes(first + 2));
+            // What the server asks of each command, asked of each part of a long one.
+            let full = first % CHECKED == 1 && first > 1 && ctx.is_out_of_memory();
+            let item = if full {
+                Err(Error::OutOfMemory)
+            } else {
+                Add::item(args.bytes(first + 1), args.bytes(first + 2))
+            };
             match item.and_then(|item| ingest::decide(ctx, given(args, first, item)?)) {
                 Ok(taken) => ctx.reply_simple(word(taken.outcome.verdict)),
                 Err(error) => {
@@ -101,24 +110,43 @@ fn refused() {
     with(|state| state.counts.refused += 1);
 }
 
-/// `_apply version key timestamp value archived [device metric stream]`: what a master decided, for replicas and the AOF.
+/// `_apply version key timestamp value archived [BORN ms] [LABELS device metric stream]`: what a master decided, for
+/// replicas and the AOF.
 pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     internal(ctx)?;
+    let unknown = |given: &[u8]| Error::Version {
+        given: given.to_vec(),
+    };
     if args.bytes(1) != effects::APPLY_VERSION.as_bytes() {
-        return Err(Error::Version {
-            given: args.bytes(1).to_vec(),
-        });
+        return Err(unknown(args.bytes(1)));
     }
     let at = Timestamp::parse(args.bytes(3))?;
     let mut reading = given(args, 2, Add::item(args.bytes(3), args.bytes(4))?)?;
-    reading.source = (args.len() > 8).then(|| Source {
-        device: args.bytes(6),
-        metric: args.bytes(7),
-        stream: args.bytes(8),
-        id: StreamId::default(),
-    });
+    let mut born = None;
+    let rest = args.rest(6);
+    let mut rest = rest.as_slice();
+    loop {
+        rest = match rest {
+            [] => break,
+            [effects::BORN, ms, rest @ ..] => {
+                born = Some(Timestamp::parse(ms)?);
+                rest
+            }
+            [effects::LABELS, device, metric, stream, rest @ ..] => {
+                let id = StreamId::default();
+                reading.source = Some(Source {
+                    device,
+                    metric,
+                    stream,
+                    id,
+                });
+                rest
+            }
+            [other, ..] => return Err(unknown(other)),
+        };
+    }
     let archived = args.bytes(5) == effects::IN_SERIES.as_bytes();
-    ingest::apply(ctx, reading, at, archived)?;
+    ingest::apply(ctx, reading, at, archived, born)?;
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
     Ok(())

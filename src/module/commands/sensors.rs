@@ -112,7 +112,7 @@ fn alert_streams(ctx: Ctx) -> Vec<Reply> {
     } else {
         vec![base]
     };
-    streams.retain(|name| Key::exists(ctx, ctx.string(name).borrow()));
+    streams.retain(|name| Key::open(ctx, ctx.string(name).borrow(), Mode::Look).is_stream());
     streams.sort();
     streams.into_iter().map(Reply::Text).collect()
 }
@@ -123,7 +123,7 @@ pub(crate) fn load(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let model = codec::load(args.bytes(2))?;
     let (name, db) = (sensor(args, 1)?, ctx.db());
     let mut key = Key::open(ctx, name, Mode::Change);
-    let slot = datatype::model_or_new(&mut key)?;
+    let (slot, _) = datatype::model_or_new(&mut key)?;
     *slot = model;
     ctx.modified(name);
     with(|state| state.track(db, name.bytes(), slot));

@@ -86,9 +86,14 @@ impl Ctx {
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
     }
 
+    /// Whether `maxmemory` is reached.
+    pub(crate) fn is_out_of_memory(self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM != 0
+    }
+
     /// Whether work of our own choosing may write now: no failover is being prepared, and there is memory.
     pub(crate) fn may_write(self) -> bool {
-        !self.is_paused() && self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM == 0
+        !self.is_paused() && !self.is_out_of_memory()
     }
 
     pub(crate) fn is_cluster(self) -> bool {

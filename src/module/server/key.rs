@@ -41,6 +41,11 @@ impl Key {
             }
     }
 
+    pub(crate) fn is_stream(&self) -> bool {
+        // SAFETY: a key we hold open, or null, which counts as empty.
+        unsafe { api!(RedisModule_KeyType(self.0)) == raw::REDISMODULE_KEYTYPE_STREAM as c_int }
+    }
+
     pub(crate) fn raw(&self) -> *mut raw::RedisModuleKey {
         self.0
     }
