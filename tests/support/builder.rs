@@ -9,6 +9,8 @@ use crate::wait::holds_within;
 use crate::{port, text};
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -178,17 +180,31 @@ impl Builder {
         }
         if self.timeseries {
             let file = timeseries().expect("this test needs RedisTimeSeries: name its file by REDIS_TIMESERIES (make) or ANOMALY_TIMESERIES");
-            lines.push(format!("loadmodule {}", quoted(file)));
+            lines.push(format!("loadmodule {}", quoted(&self.beside(file))));
         }
         if let Some(args) = &self.module {
             lines.push(format!(
                 "loadmodule {} {}",
-                quoted(module()),
+                quoted(&self.beside(module())),
                 args.join(" ")
             ));
         }
         lines.extend(self.lines.iter().cloned());
         lines.join("\n") + "\n"
+    }
+
+    /// The file by a link in the server's directory: CONFIG REWRITE writes paths of modules unquoted, and a checkout's may
+    /// have a space.
+    fn beside(&self, file: &Path) -> PathBuf {
+        let link = self
+            .dir
+            .join(&file.file_name().expect("a file").to_string_lossy());
+        match symlink(file, &link) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                panic!("cannot make {}: {error}", link.display())
+            }
+            _ => link,
+        }
     }
 }
 
