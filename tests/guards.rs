@@ -49,7 +49,8 @@ fn one_long_madd_cannot_pass_maxmemory_by_far() {
     server.cmd(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(
         text(&server.cmd(&args!["ANOMALY.ADD", "sensor:19999", 1000, 1])),
-        "warmup"
+        "warmup",
+        "what was refused was not taken"
     );
 }
 

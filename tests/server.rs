@@ -24,7 +24,6 @@ mod extremes;
 mod guards;
 mod hook;
 mod house;
-mod ids;
 mod keyspace_events;
 mod loading;
 mod memory;

@@ -28,7 +28,6 @@ pub fn save(model: &Model) -> Vec<u8> {
     out.u64(model.readings);
     out.u64(model.late);
     out.u64(model.duplicates);
-    out.option(model.born.as_ref(), |out, at| out.time(*at));
     out.option(model.first.as_ref(), |out, at| out.time(*at));
     out.f64(model.mean);
     out.f64(model.squares);
@@ -68,7 +67,6 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
         readings: from.u64()?,
         late: from.u64()?,
         duplicates: from.u64()?,
-        born: from.option(Reader::time)?,
         first: from.option(Reader::time)?,
         mean: from.f64()?,
         squares: from.f64()?,

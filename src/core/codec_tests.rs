@@ -145,16 +145,6 @@ fn the_stored_form_is_that_of_its_version() {
 }
 
 #[test]
-fn when_a_sensor_was_born_is_kept() {
-    let model = Model {
-        born: Some(at(1_754_300_000_000)),
-        ..load(&pinned("acked")).unwrap()
-    };
-    let loaded = load(&save(&model)).unwrap();
-    assert_eq!((loaded.born, save(&loaded)), (model.born, save(&model)));
-}
-
-#[test]
 fn a_truncated_or_lengthened_model_is_refused() {
     for (name, sensor) in stories() {
         let stored = sensor.stored();

@@ -1,7 +1,6 @@
 //! The keys beside a sensor's own: its series and its alerts, always in the sensor's own hash slot.
 
 use crate::error::Error;
-use crate::units::Timestamp;
 
 /// The part of a key that decides its slot: what stands between the first `{` and the next `}`, if anything, else all.
 #[must_use]
@@ -62,13 +61,10 @@ pub fn check_slot(base: &[u8], key: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// A name for a sensor that is the same on every server: FNV-1a (Fowler, Noll and Vo) of its key and its birth, so that a
-/// sensor that was deleted and begins anew has another.
+/// A name for a sensor that is the same on every server: FNV-1a of its key (Fowler, Noll and Vo).
 #[must_use]
-pub fn fingerprint(key: &[u8], born: Option<Timestamp>) -> u64 {
-    let born = born.map(|at| at.millis().to_le_bytes());
-    let bytes = key.iter().chain(born.iter().flatten());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+pub fn fingerprint(key: &[u8]) -> u64 {
+    key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }

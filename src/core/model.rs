@@ -93,8 +93,6 @@ pub struct Model {
     pub late: u64,
     /// Readings equal to the newest one.
     pub duplicates: u64,
-    /// When the sensor began, by the server's clock: part of the names of its episodes.
-    pub born: Option<Timestamp>,
     /// Time of the first reading scored.
     pub first: Option<Timestamp>,
     /// Mean of all readings scored.
@@ -125,7 +123,6 @@ impl Default for Model {
             readings: 0,
             late: 0,
             duplicates: 0,
-            born: None,
             first: None,
             mean: 0.0,
             squares: 0.0,
@@ -200,7 +197,6 @@ impl Model {
         };
         *self = Self {
             alarm,
-            born: self.born,
             ..Self::default()
         };
     }
@@ -336,7 +332,7 @@ impl Model {
                 };
                 let step = self
                     .alarm
-                    .judged(reading.at, finding, profile, || fingerprint(key, self.born));
+                    .judged(reading.at, finding, profile, || fingerprint(key));
                 (outcome.transition, outcome.suppressed) = (step.transition, step.suppressed);
             }
             (None, Some(needed)) => (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed),

@@ -248,7 +248,7 @@ fn a_copy_has_learnt_the_same_and_has_no_open_episode() {
         .ingest(b"copy", reading(40_000, 50.0), &mut other.rules);
     assert_ne!(
         fired.transition.unwrap().1.sensor,
-        crate::key::fingerprint(KEY, None)
+        crate::key::fingerprint(KEY)
     );
 }
 

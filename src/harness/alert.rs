@@ -112,8 +112,10 @@ impl Alert {
         if let Some(band) = self.band() {
             let _ = write!(line, "  {band}");
         }
-        let _ = write!(line, "  {}", self.text("reason"));
-        if !self.bytes("by").is_empty() {
+        let reason = self.text("reason");
+        let _ = write!(line, "  {reason}");
+        // The module's own reason says who; that of another writer may not.
+        if !self.bytes("by").is_empty() && !reason.starts_with("acknowledged by ") {
             let _ = write!(line, " by {}", self.text("by"));
         }
         if !self.bytes("comment").is_empty() {

@@ -120,15 +120,17 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
     while !stop.requested() {
         let outcome = match connection.take().map_or_else(|| server.try_connect(), Ok) {
             Ok(fresh) => consumer.follow(fresh, stop, || outage.over(server)),
-            Err(error) => Err(Trouble::Server(error)),
+            Err(error) => Err(Trouble::from(error)),
         };
         match outcome {
             Ok(()) => break,
-            Err(Trouble::Server(_)) if stop.requested() => break,
-            Err(Trouble::Server(error)) if Outage::passes(&error) => {
+            Err(Trouble::Server(..)) if stop.requested() => break,
+            Err(Trouble::Server(error, _)) if Outage::passes(&error) => {
                 outage.wait(server, &plain(&error), stop)
             }
-            Err(Trouble::Server(error)) => anyhow::bail!("the server refuses: {}", plain(&error)),
+            Err(Trouble::Server(error, about)) => {
+                anyhow::bail!("the server refuses{about}: {}", plain(&error))
+            }
             Err(Trouble::Output(error)) => return Err(error),
         }
     }

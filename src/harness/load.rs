@@ -16,7 +16,7 @@ use crate::sender::{Reading, Sender, Sensor, Via, parse_pipeline};
 use crate::server::Server;
 use crate::signal::{Shape, Signal};
 use crate::stop::Stop;
-use crate::terminal::progress;
+use crate::terminal::{note, progress};
 
 /// Send readings of simulated sensors, with anomalies put in on purpose
 ///
@@ -116,7 +116,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "100", value_parser = parse_pipeline, value_name = "N", help_heading = "Sending")]
     pipeline: usize,
 
-    /// Name of a device; {n} is its number, from 1
+    /// Name of a device. In it and in --key, `n` in braces stands for the device's number, from 1
     #[arg(long, default_value = "device-{n}", help_heading = "Sending")]
     device: String,
 
@@ -154,6 +154,10 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
         Via::Xadd => server.connect()?,
         Via::Add | Via::Madd => server.connect_with_module()?,
     };
+    let before = match args.via {
+        Via::Xadd => readings(server),
+        Via::Add | Via::Madd => None,
+    };
     let schedule = Schedule::new(args, now_ms())?;
     let mut report = Report::open(args.injected.as_deref())?;
     let sensors: Vec<Sensor> = (1..=args.sensors)
@@ -188,13 +192,30 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
             report.injected(schedule.injection(sensor, span))?;
         }
     }
-    let refused = report.tally.refused();
+    let (taken, refused) = (report.tally.taken(), report.tally.refused());
     report.close(&schedule)?;
     sent?;
+    if taken > 0 && before.is_some() && readings(server) == before {
+        note(format_args!(
+            "anomaly: the module read none of these entries; is the stream watched? ANOMALY.WATCH SET {}",
+            args.stream
+        ));
+    }
     if refused > 0 {
         bail!("the server refused {refused} readings (above)");
     }
     Ok(())
+}
+
+/// How many readings the module of that server has taken; nothing where there is no module or no right to ask.
+fn readings(server: &Server) -> Option<u64> {
+    let mut connection = server.try_connect().ok()?;
+    let info = redis::cmd("INFO").arg("anomaly").query(&mut connection);
+    let info: String = info.ok()?;
+    let count = info
+        .lines()
+        .find_map(|line| line.strip_prefix("anomaly_readings:"))?;
+    count.trim().parse().ok()
 }
 
 fn send(

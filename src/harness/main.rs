@@ -21,7 +21,7 @@ use std::io;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::server::Server;
 use crate::stop::Stop;
@@ -64,7 +64,8 @@ Examples:
       how fast is this server?";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli =
+        Cli::from_arg_matches(&command_line().get_matches()).unwrap_or_else(|wrong| wrong.exit());
     // The kernel hands signals to the main thread. All work is done in another one, because a read with a timeout that is
     // interrupted by Ctrl-C fails, and the reply on its way would be lost.
     match thread::spawn(move || run(cli)).join() {
@@ -77,6 +78,16 @@ fn main() -> ExitCode {
         }
         Err(_) => ExitCode::from(101), // it panicked, and said so
     }
+}
+
+/// The demo starts a server of its own: its help does not offer `--url`.
+fn command_line() -> clap::Command {
+    let command = Cli::command();
+    let url = command
+        .get_arguments()
+        .find(|argument| argument.get_id() == "url")
+        .cloned();
+    command.mut_subcommand("demo", |demo| demo.args(url.map(|url| url.hide(true))))
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
@@ -97,12 +108,21 @@ fn stdout_closed(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
+    use super::command_line;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn the_demo_offers_no_server_to_talk_to() {
+        for (name, offered) in [("demo", false), ("load", true)] {
+            let words = ["anomaly", name, "--help"];
+            let help = command_line().try_get_matches_from(words).unwrap_err();
+            assert_eq!(help.to_string().contains("--url"), offered, "{name}");
+        }
     }
 }

@@ -87,10 +87,9 @@ pub(crate) fn model(key: &mut Key) -> Result<Option<&mut Model>, Error> {
     }
 }
 
-/// The model at a key opened to be changed, where there is no key a new one; and whether it is new.
-pub(crate) fn model_or_new(key: &mut Key) -> Result<(&mut Model, bool), Error> {
-    let new = key.is_empty();
-    if new {
+/// The model at a key opened to be changed, a new one where there is no key.
+pub(crate) fn model_or_new(key: &mut Key) -> Result<&mut Model, Error> {
+    if key.is_empty() {
         // SAFETY: the key is open for writing; the value is the server's from here on.
         unsafe {
             let value = give(Model::default());
@@ -100,7 +99,7 @@ pub(crate) fn model_or_new(key: &mut Key) -> Result<(&mut Model, bool), Error> {
             }
         }
     }
-    Ok((model(key)?.ok_or(Error::WrongType)?, new))
+    model(key)?.ok_or(Error::WrongType)
 }
 
 /// Borrows a value in a callback of the server's.

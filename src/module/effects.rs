@@ -6,7 +6,6 @@ use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::number;
-use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
@@ -194,14 +193,12 @@ pub(crate) fn failed(ctx: Ctx, what: &str, why: &str) {
 pub(crate) const APPLY_VERSION: &str = "1";
 /// A reading of [`replicate`] that is in the series.
 pub(crate) const IN_SERIES: &str = "1";
-/// Before the time at which the sensor began, with its first reading.
-pub(crate) const BORN: &[u8] = b"BORN";
 /// Before device, metric and stream, with the first reading of a series.
 pub(crate) const LABELS: &[u8] = b"LABELS";
 
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
-/// nothing. About 70 bytes; with the first reading of a sensor its birth, and with that of a series from a stream its labels.
-pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived, born: Option<Timestamp>) {
+/// nothing. About 70 bytes, and with the first reading of a series that comes from a stream its labels.
+pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
     let in_series = if archived == Archived::No {
         NO.get()
     } else {
@@ -209,29 +206,22 @@ pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived, born: O
     };
     let (at, value) = (words.at.get(), words.value.get());
     let args = [APPLY_1.get(), words.sensor, at, value, in_series];
-    let source = words
+    match words
         .source
         .as_ref()
-        .filter(|_| archived == Archived::First);
-    if born.is_none() && source.is_none() {
-        return ctx.replicate(c"ANOMALY._APPLY", &args);
-    }
-    let born = born.map(|at| at.millis().to_string());
-    let mut more: Vec<&[u8]> = Vec::new();
-    if let Some(born) = &born {
-        more.extend([BORN, born.as_bytes()]);
-    }
-    if let Some(Source {
-        device,
-        metric,
-        stream,
-        ..
-    }) = source
+        .filter(|_| archived == Archived::First)
     {
-        more.extend([LABELS, device, metric, stream]);
+        None => ctx.replicate(c"ANOMALY._APPLY", &args),
+        Some(Source {
+            device,
+            metric,
+            stream,
+            ..
+        }) => {
+            let labels = [LABELS, device, metric, stream].map(|word| ctx.string(word));
+            ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&labels)].concat());
+        }
     }
-    let more: Vec<_> = more.into_iter().map(|word| ctx.string(word)).collect();
-    ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&more)].concat());
 }
 
 /// Tells of a transition: the alert, if this server is the one to write it, and the keyspace event.

@@ -18,8 +18,6 @@ use crate::{datatype, effects, fence};
 
 /// A reading that was taken in.
 pub(crate) struct Taken {
-    /// When the sensor was born, if that was just now.
-    pub(crate) born: Option<Timestamp>,
     pub(crate) reading: Reading,
     pub(crate) outcome: Outcome,
     pub(crate) profile: Arc<Profile>,
@@ -51,15 +49,15 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         if state.cluster {
             key::check_slot(&state.settings.alerts_key, name)?;
         }
-        if state.writes(name) {
-            return Err(Error::Reserved { key: name.to_vec() });
-        }
         when.resolve(now, state.settings.max_future)
     })?;
+    if with(|state| state.writes(name)) && !Key::exists(ctx, sensor) {
+        return Err(Error::Reserved { key: name.to_vec() });
+    }
     if source.is_some() {
         check_room(ctx, sensor)?;
     }
-    let taken = match take(ctx, sensor, Reading { at, value }, Some(now)) {
+    let taken = match take(ctx, sensor, Reading { at, value }) {
         Err(Error::Broken) => {
             // Here and on every replica, whose models went on: whatever it holds now is not to be trusted.
             reset(ctx, sensor)?;
@@ -68,7 +66,6 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         taken => taken?,
     };
     let Taken {
-        born,
         reading,
         outcome,
         profile,
@@ -87,7 +84,7 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
     } else {
         Archived::No
     };
-    effects::replicate(ctx, &words, archived, *born);
+    effects::replicate(ctx, &words, archived);
     if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile, source.as_ref()) {
         effects::tell(ctx, sensor, &alert);
     }
@@ -109,7 +106,6 @@ pub(crate) fn apply(
     given: Given<'_>,
     at: Timestamp,
     archived: bool,
-    born: Option<Timestamp>,
 ) -> Result<(), Error> {
     let Given {
         sensor,
@@ -119,7 +115,7 @@ pub(crate) fn apply(
         ..
     } = given;
     let reading = Reading { at, value };
-    let taken = take(ctx, sensor, reading, born)?;
+    let taken = take(ctx, sensor, reading)?;
     if archived {
         let (at, value) = words.unzip();
         let words = Words::new(ctx, sensor, reading, at, value, source);
@@ -154,18 +150,11 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The change of the model, and nothing else. A new one is born at that time.
-fn take(
-    ctx: Ctx,
-    sensor: Str<'_>,
-    reading: Reading,
-    born: Option<Timestamp>,
-) -> Result<Taken, Error> {
+/// The change of the model, and nothing else.
+fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
     let (name, db) = (sensor.bytes(), ctx.db());
     let mut key = Key::open(ctx, sensor, Mode::Change);
-    let (model, new) = datatype::model_or_new(&mut key)?;
-    let born = born.filter(|_| new);
-    model.born = model.born.or(born);
+    let model = datatype::model_or_new(&mut key)?;
     let taken = fence::caught(|| {
         with(|state| {
             #[cfg(debug_assertions)]
@@ -179,7 +168,6 @@ fn take(
             }
             let profile = model.profile(name, &mut state.rules);
             Taken {
-                born,
                 reading,
                 outcome,
                 profile,

@@ -10,7 +10,7 @@ use super::sink::Sink;
 use super::{Args, Begin, name};
 use crate::alert::{Alert, bytes};
 use crate::stop::Stop;
-use crate::terminal::note;
+use crate::terminal::{harmless, note};
 
 /// How long the server holds a read back when nothing is new; so much later a signal is noticed at worst.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -19,15 +19,21 @@ const READ: u64 = 100;
 
 /// Why following broke off.
 pub(crate) enum Trouble {
-    /// The connection, or something that the server said.
-    Server(RedisError),
+    /// The connection, or something that the server said, and of what: ` (stream …)`, or empty.
+    Server(RedisError, String),
     /// The alert could not be written, and so was not acknowledged.
     Output(anyhow::Error),
 }
 
 impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
-        Self::Server(error)
+        Self::Server(error, String::new())
+    }
+}
+
+impl Trouble {
+    fn of(error: RedisError, streams: &str) -> Self {
+        Self::Server(error, format!(" (stream {})", harmless(streams.as_bytes())))
     }
 }
 
@@ -183,7 +189,8 @@ impl<'a> Consumer<'a> {
                 Read::New { .. } => ">",
             });
         }
-        let Some(reply) = self.ask(connection, &command)? else {
+        let names: Vec<&str> = self.sources.iter().map(|s| s.stream.as_str()).collect();
+        let Some(reply) = self.ask(connection, &command, &names.join(", "))? else {
             return Ok(false);
         };
         let mut any = false;
@@ -213,7 +220,8 @@ impl<'a> Consumer<'a> {
                 .arg(&source.claim_cursor)
                 .arg("COUNT")
                 .arg(self.at_most());
-            let Some(Value::Array(parts)) = self.ask(connection, &command)? else {
+            let stream = source.stream.clone();
+            let Some(Value::Array(parts)) = self.ask(connection, &command, &stream)? else {
                 continue;
             };
             let [cursor, Value::Array(entries), rest @ ..] = parts.as_slice() else {
@@ -257,7 +265,7 @@ impl<'a> Consumer<'a> {
             for id in ids {
                 acknowledge.arg(id.to_string());
             }
-            self.ask(connection, &acknowledge)?;
+            self.ask(connection, &acknowledge, &stream)?;
         }
         Ok(!entries.is_empty())
     }
@@ -277,11 +285,12 @@ impl<'a> Consumer<'a> {
         Ok(())
     }
 
-    /// A query whose group may be gone: then the group is made again, and there is no reply.
+    /// A query of `streams` whose group may be gone: then the group is made again, and there is no reply.
     fn ask(
         &mut self,
         connection: &mut Connection,
         command: &Cmd,
+        streams: &str,
     ) -> Result<Option<Value>, Trouble> {
         match command.query(connection) {
             Ok(reply) => Ok(Some(reply)),
@@ -292,7 +301,7 @@ impl<'a> Consumer<'a> {
                 }
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Trouble::of(error, streams)),
         }
     }
 
@@ -301,7 +310,8 @@ impl<'a> Consumer<'a> {
         let Some(source) = self.sources.get_mut(index) else {
             return Ok(());
         };
-        let newest = newest(connection, &source.stream)?;
+        let newest = newest(connection, &source.stream)
+            .map_err(|error| Trouble::of(error, &source.stream))?;
         if newest < source.last {
             // The stream is a new one (deleted, FLUSHALL, a server that lost its data): all of it is news.
             self.seen.forget();
@@ -322,7 +332,7 @@ impl<'a> Consumer<'a> {
         match command.arg("MKSTREAM").exec(connection) {
             Ok(()) => source.last = Some(from),
             Err(error) if error.code() == Some("BUSYGROUP") => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Trouble::of(error, &source.stream)),
         }
         source.joined = true;
         Ok(())
@@ -332,7 +342,7 @@ impl<'a> Consumer<'a> {
     pub(crate) fn say_goodbye(&self) {
         if self.repeats > 0 {
             note(format_args!(
-                "anomaly: {} alerts were delivered again and not shown again",
+                "anomaly: not shown again, because their id had been shown before: {}",
                 self.repeats
             ));
         }

@@ -182,7 +182,7 @@ impl Scene {
             text += "\nStuck sensors are left out: this version of the module has no detector for them.\n";
         }
         if !series {
-            text += "\nSeries are off: there is no TimeSeries module (--timeseries).\n";
+            text += "\nSeries are off: there is no TimeSeries module (--timeseries; for make demo REDIS_TIMESERIES=FILE).\n";
         }
         text + "\n"
     }

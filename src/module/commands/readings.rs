@@ -85,10 +85,13 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         return Ok(());
     }
     ctx.reply_array(items);
+    let mut full = false;
     timed(items as u64, || {
         for first in (1..args.len()).step_by(3) {
             // What the server asks of each command, asked of each part of a long one.
-            let full = first % CHECKED == 1 && first > 1 && ctx.is_out_of_memory();
+            if first % CHECKED == 1 && first > 1 {
+                full = ctx.is_out_of_memory();
+            }
             let item = if full {
                 Err(Error::OutOfMemory)
             } else {
@@ -110,8 +113,8 @@ fn refused() {
     with(|state| state.counts.refused += 1);
 }
 
-/// `_apply version key timestamp value archived [BORN ms] [LABELS device metric stream]`: what a master decided, for
-/// replicas and the AOF.
+/// `_apply version key timestamp value archived [LABELS device metric stream]`: what a master decided, for replicas and
+/// the AOF.
 pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     internal(ctx)?;
     let unknown = |given: &[u8]| Error::Version {
@@ -122,31 +125,18 @@ pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     }
     let at = Timestamp::parse(args.bytes(3))?;
     let mut reading = given(args, 2, Add::item(args.bytes(3), args.bytes(4))?)?;
-    let mut born = None;
-    let rest = args.rest(6);
-    let mut rest = rest.as_slice();
-    loop {
-        rest = match rest {
-            [] => break,
-            [effects::BORN, ms, rest @ ..] => {
-                born = Some(Timestamp::parse(ms)?);
-                rest
-            }
-            [effects::LABELS, device, metric, stream, rest @ ..] => {
-                let id = StreamId::default();
-                reading.source = Some(Source {
-                    device,
-                    metric,
-                    stream,
-                    id,
-                });
-                rest
-            }
-            [other, ..] => return Err(unknown(other)),
-        };
-    }
+    reading.source = match args.rest(6)[..] {
+        [] => None,
+        [effects::LABELS, device, metric, stream] => Some(Source {
+            device,
+            metric,
+            stream,
+            id: StreamId::default(),
+        }),
+        _ => return Err(unknown(args.bytes(6))),
+    };
     let archived = args.bytes(5) == effects::IN_SERIES.as_bytes();
-    ingest::apply(ctx, reading, at, archived, born)?;
+    ingest::apply(ctx, reading, at, archived)?;
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
     Ok(())

@@ -123,7 +123,7 @@ pub(crate) fn load(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let model = codec::load(args.bytes(2))?;
     let (name, db) = (sensor(args, 1)?, ctx.db());
     let mut key = Key::open(ctx, name, Mode::Change);
-    let (slot, _) = datatype::model_or_new(&mut key)?;
+    let slot = datatype::model_or_new(&mut key)?;
     *slot = model;
     ctx.modified(name);
     with(|state| state.track(db, name.bytes(), slot));
