@@ -3,9 +3,33 @@
 #
 #   examples/tour.sh [redis-cli options, such as -p 6380]
 #
-# REDIS_CLI names the program. It uses the keys tour:*, and removes them and its rule when it is done.
+# REDIS_CLI names the program (after `make build` there is one: REDIS_CLI=.cache/redis74/bin/redis-cli). It uses the keys
+# tour:*, and removes them and its rule when it ends, however it ends.
 set -eu
 options=$*
+program=${REDIS_CLI:-redis-cli}
+sensor=tour:rack-1:temperature
+rule='tour:*:temperature'
+
+command -v "$program" >/dev/null || {
+  echo "$0: there is no $program; name one: REDIS_CLI=.cache/redis74/bin/redis-cli $0 (it is there after \`make build\`)" >&2
+  exit 1
+}
+
+# A command of ours, not of the tour.
+# shellcheck disable=SC2086 # the options are separate words
+quiet() { "$program" $options "$@" </dev/null 2>/dev/null; }
+
+leave() {
+  status=$?
+  trap - EXIT
+  quiet DEL "$sensor" "ts:{$sensor}" >/dev/null || :
+  quiet ANOMALY.CONFIG DEL "$rule" >/dev/null || :
+  exit "$status"
+}
+trap leave EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 say() { printf '\n# %s\n' "$*"; }
 
@@ -16,8 +40,12 @@ cli() {
     case $word in *[!A-Za-z0-9:._-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
   done
   printf '\n'
+  failed=0
   # shellcheck disable=SC2086 # the options are separate words
-  "${REDIS_CLI:-redis-cli}" -3 -e --no-raw $options "$@" </dev/null
+  reply=$("$program" -3 -e --no-raw $options "$@" </dev/null) || failed=$?
+  # redis-cli shows the bytes of a degree sign one by one.
+  printf '%s\n' "$reply" | sed 's/\\xc2\\xb0/°/g'
+  return "$failed"
 }
 
 say 'One rule for every sensor it matches: limits, a unit, and two normal readings to call it over'
@@ -41,7 +69,11 @@ cli XREVRANGE anomaly:alerts + - COUNT 1
 
 say 'Everything that is known of a sensor, and its readings'
 cli ANOMALY.INFO tour:rack-1:temperature
-cli TS.RANGE 'ts:{tour:rack-1:temperature}' - +
+if [ -n "$(quiet COMMAND LIST FILTERBY PATTERN ts.range)" ]; then
+  cli TS.RANGE 'ts:{tour:rack-1:temperature}' - +
+else
+  say 'This server has no TimeSeries module: readings are judged and not archived, so there is no TS.RANGE'
+fi
 
 say 'Which rule each setting comes from'
 cli ANOMALY.CONFIG RESOLVE tour:rack-1:temperature
