@@ -369,7 +369,8 @@ fn a_million_entries_are_read_in_order_while_others_go_on() {
         let mut asking = server.conn();
         let mut going_on = |n: usize| {
             // Asked rarely, so that asking is no load.
-            n % 100 != 0 || !backlog(&call(&mut asking, &["ANOMALY.WATCH", "GET", "a"])).is_empty()
+            !n.is_multiple_of(100)
+                || !backlog(&call(&mut asking, &["ANOMALY.WATCH", "GET", "a"])).is_empty()
         };
         let busy = ping_p99(&mut pinging, &mut going_on);
         over.store(true, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use redis::Value;
 /// Name, arity, flags, first key, last key, step, categories: as COMMAND INFO tells them.
 type Row = (&'static str, i64, &'static str, [i64; 3], &'static str);
 
-const COMMANDS: [Row; 15] = [
+const COMMANDS: [Row; 21] = [
     (
         "anomaly.add",
         -4,
@@ -106,6 +106,42 @@ const COMMANDS: [Row; 15] = [
         [0, 0, 0],
         "@anomaly @read @slow",
     ),
+    ("anomaly.watch", -2, "module", [0, 0, 0], "@anomaly @slow"),
+    (
+        "anomaly.watch|set",
+        -3,
+        "denyoom module write",
+        [0, 0, 0],
+        "@anomaly @slow @write",
+    ),
+    (
+        "anomaly.watch|get",
+        3,
+        "module readonly",
+        [0, 0, 0],
+        "@anomaly @read @slow",
+    ),
+    (
+        "anomaly.watch|list",
+        2,
+        "module readonly",
+        [0, 0, 0],
+        "@anomaly @read @slow",
+    ),
+    (
+        "anomaly.watch|del",
+        3,
+        "module write",
+        [0, 0, 0],
+        "@anomaly @slow @write",
+    ),
+    (
+        "anomaly.watch|help",
+        2,
+        "module readonly",
+        [0, 0, 0],
+        "@anomaly @read @slow",
+    ),
 ];
 
 fn words(reply: &Value) -> String {
@@ -190,6 +226,8 @@ fn the_documentation_has_the_arguments() {
     ];
     assert_eq!(arguments("anomaly.add"), add);
     assert_eq!(arguments("anomaly.madd"), ["reading:block"]);
+    let watch = "stream-pattern:pattern device:string time:string values:oneof json:string template:string id:string";
+    assert_eq!(arguments("anomaly.watch|set").join(" "), watch);
     assert_eq!(
         arguments("anomaly.config|set"),
         ["pattern:pattern", "setting:block"]
