@@ -226,6 +226,8 @@ fn the_documentation_has_the_arguments() {
     ];
     assert_eq!(arguments("anomaly.add"), add);
     assert_eq!(arguments("anomaly.madd"), ["reading:block"]);
+    let watch = "stream-pattern:pattern device:string time:string values:oneof json:string template:string id:string";
+    assert_eq!(arguments("anomaly.watch|set").join(" "), watch);
     assert_eq!(
         arguments("anomaly.config|set"),
         ["pattern:pattern", "setting:block"]

@@ -10,6 +10,7 @@
 mod access;
 mod add;
 mod alerts;
+mod backlog;
 mod cluster;
 mod commands;
 mod conf;

@@ -8,6 +8,7 @@
 //! promoted replica goes on where the last slice ended. Searches begin again; nothing is read before all are over, so
 //! nothing is read twice.
 
+use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use anomaly_core::Error;
 use anomaly_core::command::Reply;
 use anomaly_core::glob;
 use anomaly_core::stream_id::StreamId;
+use anomaly_core::watch::{Watch, Watches};
 use redis_module::raw;
 
 use crate::fence::guard;
@@ -27,7 +29,7 @@ use crate::{hook, scan};
 const SLICE: Duration = Duration::from_micros(200);
 /// Time between slices, in ms.
 const PAUSE: i64 = 1;
-/// Entries that are read before the clock is looked at.
+/// Entries that are fetched at a time.
 const BATCH: usize = 16;
 
 /// A walk over the keyspace of a database for streams to read.
@@ -36,6 +38,8 @@ pub(crate) struct Search {
     pub(crate) pattern: Vec<u8>,
     pub(crate) from: StreamId,
     walk: Option<scan::Walk>,
+    /// Streams that were added to meanwhile: a walk need not visit what was not there when it began.
+    met: BTreeSet<Vec<u8>>,
 }
 
 /// Where the reading of a stream stands.
@@ -54,38 +58,35 @@ impl Search {
             pattern: pattern.to_vec(),
             from,
             walk: None,
+            met: BTreeSet::new(),
         }
-    }
-
-    fn covers(&self, db: c_int, stream: &[u8]) -> bool {
-        self.db == db && glob::matches(&self.pattern, stream)
     }
 }
 
-/// Whether a cursor will come to the new entries of a stream.
-pub(crate) fn will_read(db: c_int, stream: &[u8]) -> bool {
+/// Whether a cursor will come to the new entries of a stream, which is read by that watch.
+pub(crate) fn will_read(db: c_int, stream: &[u8], watch: &Watch) -> bool {
     with(|state| {
-        (!state.searches.is_empty() || !state.cursors.is_empty())
-            && (state.cursors.contains_key(&(db, stream.to_vec()))
-                || state
-                    .searches
-                    .iter()
-                    .any(|search| search.covers(db, stream)))
+        if state.searches.is_empty() && state.cursors.is_empty() {
+            return false;
+        }
+        if state.cursors.contains_key(&(db, stream.to_vec())) {
+            return true;
+        }
+        let mut searches = state.searches.iter_mut();
+        let search = searches.find(|search| search.db == db && search.pattern == watch.pattern());
+        search.is_some_and(|search| {
+            if !search.met.contains(stream) {
+                search.met.insert(stream.to_vec());
+            }
+            true
+        })
     })
 }
 
 /// Begins to read what the streams of a pattern hold, in the selected database.
 pub(crate) fn begin(ctx: Ctx, pattern: &[u8], from: StreamId) {
     let db = ctx.db();
-    with(|state| {
-        state
-            .searches
-            .retain(|search| (search.db, &search.pattern[..]) != (db, pattern));
-        state
-            .cursors
-            .retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
-        state.searches.push(Search::new(db, pattern, from));
-    });
+    with(|state| state.begin_search(db, pattern, from));
     pass_on(ctx, &["SEARCH", &from.to_string()], pattern);
     wake(ctx);
 }
@@ -144,12 +145,14 @@ fn search(ctx: Ctx, end: Instant) -> bool {
         with(|state| state.searches.insert(0, search));
         return false;
     }
-    let found = walk.found();
+    let mut found = walk.found();
+    found.append(&mut search.met);
     pass_on(ctx, &["FOUND"], &search.pattern);
     for stream in found {
         let name = ctx.string(&stream);
         let is_stream = Key::open(ctx, name.borrow(), Mode::Look).is_stream();
-        if is_stream && with(|state| state.watch_of(&stream)).is_some() {
+        let watch = with(|state| state.watch_of(&stream));
+        if is_stream && watch.is_some_and(|watch| watch.pattern() == search.pattern) {
             move_to(
                 ctx,
                 (search.db, stream),
@@ -192,12 +195,12 @@ fn read(ctx: Ctx, end: Instant) {
                 return move_to(ctx, place, None);
             };
             cursor.next = next;
+            if Instant::now() >= end {
+                return move_to(ctx, place, Some(cursor));
+            }
         }
         if all {
             return move_to(ctx, place, None);
-        }
-        if Instant::now() >= end {
-            return move_to(ctx, place, Some(cursor));
         }
     }
 }
@@ -225,12 +228,30 @@ fn pass_on(ctx: Ctx, words: &[&str], name: &[u8]) {
     ctx.replicate(c"ANOMALY._BACKLOG", &crate::server::borrowed(&args));
 }
 
+/// Whether the watch that reads a stream is that of a pattern.
+fn is_read_by(watches: &Watches, stream: &[u8], pattern: &[u8]) -> bool {
+    watches
+        .of_stream(stream)
+        .is_some_and(|watch| watch.pattern() == pattern)
+}
+
 impl State {
     pub(crate) fn set_cursor(&mut self, place: Place, cursor: Option<Cursor>) {
         match cursor {
             Some(cursor) => self.cursors.insert(place, cursor),
             None => self.cursors.remove(&place),
         };
+    }
+
+    /// Instead of whatever was left to read for the watch of that pattern. Other watches read their own streams, also such
+    /// as match.
+    fn begin_search(&mut self, db: c_int, pattern: &[u8], from: StreamId) {
+        self.searches
+            .retain(|search| (search.db, &search.pattern[..]) != (db, pattern));
+        let watches = &self.watches;
+        self.cursors
+            .retain(|(at, stream), _| *at != db || !is_read_by(watches, stream, pattern));
+        self.searches.push(Search::new(db, pattern, from));
     }
 
     /// Gives up reading what no watch covers any more.
@@ -270,11 +291,7 @@ impl State {
                     ],
                 )
             });
-        let of_this = |stream: &[u8]| {
-            self.watches
-                .of_stream(stream)
-                .is_some_and(|w| w.pattern() == pattern)
-        };
+        let of_this = |stream: &[u8]| is_read_by(&self.watches, stream, pattern);
         let cursors = self
             .cursors
             .iter()
@@ -356,11 +373,7 @@ impl State {
                 let Some(from) = StreamId::parse(from) else {
                     return false;
                 };
-                self.searches
-                    .retain(|search| (search.db, &search.pattern[..]) != (db, *pattern));
-                self.cursors
-                    .retain(|(at, stream), _| *at != db || !glob::matches(pattern, stream));
-                self.searches.push(Search::new(db, pattern, from));
+                self.begin_search(db, pattern, from);
             }
             [b"FOUND", pattern] => self
                 .searches

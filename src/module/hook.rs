@@ -64,7 +64,7 @@ unsafe extern "C" fn on_stream_event(
         let Some(watch) = with(|state| state.watch_of(stream.bytes())) else {
             return OK;
         };
-        if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes()) {
+        if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes(), &watch) {
             timed(|| capture(ctx, stream, &watch));
         }
         OK
