@@ -20,10 +20,10 @@ type Handler = unsafe extern "C" fn(
 
 /// A callback of the server's for each command, by full name.
 macro_rules! handlers {
-    ($($name:literal => $body:path,)*) => {
+    ($($(#[$when:meta])? $name:literal => $body:path,)*) => {
         fn handler(name: &str) -> Option<Handler> {
             match name {
-                $($name => {
+                $($(#[$when])? $name => {
                     unsafe extern "C" fn called(
                         ctx: *mut raw::RedisModuleCtx,
                         argv: *mut *mut raw::RedisModuleString,
@@ -59,6 +59,11 @@ handlers! {
     "anomaly.config|export" => commands::config_export,
     "anomaly.config|import" => commands::config_import,
     "anomaly.config|help" => commands::config_help,
+    "anomaly._apply" => commands::apply,
+    "anomaly._load" => commands::load,
+    "anomaly._backlog" => commands::backlog,
+    #[cfg(debug_assertions)]
+    "anomaly._panic" => commands::panic,
 }
 
 /// Registers every command.
@@ -70,11 +75,11 @@ pub(crate) fn commands(ctx: Ctx) -> Result<(), String> {
             register(ctx, sub, Some(spec.name), category)?;
         }
     }
-    internal(ctx, c"anomaly._apply", apply, -6, 2)?;
-    internal(ctx, c"anomaly._load", load, 3, 1)?;
-    internal(ctx, c"anomaly._backlog", backlog, -3, 0)?;
+    internal(ctx, "anomaly._apply", -6, 2)?;
+    internal(ctx, "anomaly._load", 3, 1)?;
+    internal(ctx, "anomaly._backlog", -3, 0)?;
     #[cfg(debug_assertions)]
-    internal(ctx, c"anomaly._panic", panic, -1, 0)?;
+    internal(ctx, "anomaly._panic", -1, 0)?;
     Ok(())
 }
 
@@ -179,87 +184,39 @@ fn categories(spec: &Spec, own: bool) -> String {
 }
 
 /// A command that only replication and loading may use: in no category but `@dangerous`, and refused to clients.
-fn internal(
-    ctx: Ctx,
-    name: &std::ffi::CStr,
-    function: Handler,
-    arity: c_int,
-    key: c_int,
-) -> Result<(), String> {
-    let step = c_int::from(key > 0);
+fn internal(ctx: Ctx, name: &str, arity: c_int, key: c_int) -> Result<(), String> {
+    let failed = || format!("the server refused the command {name}");
+    let function = handler(name).ok_or_else(failed)?;
+    let text = CString::new(name).unwrap_or_default();
+    let (flags, step) = (c"write".as_ptr(), c_int::from(key > 0));
+    let categories = c"write dangerous admin".as_ptr();
+    let spec = Spec {
+        name: "",
+        summary: "Internal: for replication and loading only",
+        arity,
+        keys: Keys::None,
+        args: &[],
+        ..anomaly_core::command::reset::SPEC
+    };
     // SAFETY: as in `register`.
-    let status = unsafe {
-        let flags = c"write".as_ptr();
+    let made = unsafe {
+        let name = text.as_ptr();
         api!(RedisModule_CreateCommand(
             ctx.raw(),
-            name.as_ptr(),
+            name,
             Some(function),
             flags,
             key,
             key,
             step
-        )) | api!(RedisModule_SetCommandACLCategories(
-            api!(RedisModule_GetCommand(ctx.raw(), name.as_ptr())),
-            c"write dangerous admin".as_ptr()
-        ))
+        )) == OK
+            && {
+                let command = api!(RedisModule_GetCommand(ctx.raw(), name));
+                describe(command, &spec)
+                    && api!(RedisModule_SetCommandACLCategories(command, categories)) == OK
+            }
     };
-    let summary = "Internal: for replication and loading only";
-    let spec = Spec {
-        name: "",
-        summary,
-        arity,
-        keys: Keys::None,
-        subcommands: &[],
-        args: &[],
-        ..COMMANDS_DEFAULT
-    };
-    // SAFETY: a live command.
-    let described = unsafe {
-        describe(
-            api!(RedisModule_GetCommand(ctx.raw(), name.as_ptr())),
-            &spec,
-        )
-    };
-    if status == OK && described {
-        Ok(())
-    } else {
-        Err(format!("the server refused {}", name.to_string_lossy()))
-    }
-}
-
-const COMMANDS_DEFAULT: Spec = anomaly_core::command::reset::SPEC;
-
-unsafe extern "C" fn apply(
-    ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-) -> c_int {
-    fence::command(ctx, argv, argc, commands::apply)
-}
-
-unsafe extern "C" fn load(
-    ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-) -> c_int {
-    fence::command(ctx, argv, argc, commands::load)
-}
-
-unsafe extern "C" fn backlog(
-    ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-) -> c_int {
-    fence::command(ctx, argv, argc, commands::backlog)
-}
-
-#[cfg(debug_assertions)]
-unsafe extern "C" fn panic(
-    ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-) -> c_int {
-    fence::command(ctx, argv, argc, commands::panic)
+    if made { Ok(()) } else { Err(failed()) }
 }
 
 /// Gives the server what COMMAND DOCS and COMMAND INFO tell.
