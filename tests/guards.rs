@@ -64,3 +64,41 @@ fn the_archive_cannot_be_required_where_there_is_none() {
         "auto"
     );
 }
+
+#[test]
+fn a_watched_stream_that_becomes_the_alerts_or_dead_letter_stream_is_read_no_more() {
+    for setting in ["anomaly.alerts-key", "anomaly.dead-key"] {
+        let server = Server::start();
+        server.cmd(&["ANOMALY.WATCH", "SET", "*"]);
+        server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+        let add = |stream: &str, value: &str| {
+            server.cmd(&["XADD", stream, "*", "device_id", "d", "temperature", value])
+        };
+        add("own", "1");
+        server.cmd(&["CONFIG", "SET", setting, "own"]);
+        let before = server.info("anomaly")["anomaly_readings"].clone();
+        add("own", "2");
+        assert_eq!(
+            server.info("anomaly")["anomaly_readings"],
+            before,
+            "{setting}"
+        );
+        // An alert and a dead letter: neither is a reading.
+        add("other", "15");
+        server.cmd(&["XADD", "other", "*", "device_id", "d", "temperature", "nan"]);
+        let info = server.info("anomaly");
+        let count = |name: &str| info[name].parse::<u64>().unwrap();
+        assert_eq!(
+            count("anomaly_readings"),
+            before.parse::<u64>().unwrap() + 1,
+            "{setting}"
+        );
+        assert_eq!(
+            (
+                count("anomaly_alerts_firing"),
+                count("anomaly_dead_letters")
+            ),
+            (1, 1)
+        );
+    }
+}

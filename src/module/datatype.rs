@@ -216,10 +216,13 @@ unsafe extern "C" fn aof_rewrite(
     value: *mut c_void,
 ) {
     guard((), || {
-        let rules = with(|state| state.settings_to_save()).map(|(document, _)| document);
+        let first = !RULES_EMITTED.swap(true, Relaxed);
+        let rules = first
+            .then(|| with(|state| state.settings_to_save()))
+            .flatten();
         // SAFETY: the server gives a live stream, key and value of ours; "b" takes a pointer and a length, "s" a string.
         unsafe {
-            if let Some(rules) = rules.filter(|_| !RULES_EMITTED.swap(true, Relaxed)) {
+            if let Some((rules, _)) = rules {
                 let (name, format) = (c"ANOMALY.CONFIG".as_ptr(), c"cbc".as_ptr());
                 let (text, len) = (rules.as_ptr().cast::<c_char>(), rules.len());
                 api!(RedisModule_EmitAOF(

@@ -45,13 +45,14 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         source,
     } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
-    let at = with(|state| {
+    let (at, reserved) = with(|state| {
         if state.cluster {
             key::check_slot(&state.settings.alerts_key, name)?;
         }
-        when.resolve(now, state.settings.max_future)
+        let at = when.resolve(now, state.settings.max_future)?;
+        Ok::<_, Error>((at, state.writes(name)))
     })?;
-    if with(|state| state.writes(name)) && !Key::exists(ctx, sensor) {
+    if reserved && !Key::exists(ctx, sensor) {
         return Err(Error::Reserved { key: name.to_vec() });
     }
     if source.is_some() {

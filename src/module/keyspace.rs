@@ -89,20 +89,16 @@ pub(crate) fn unlinked(db: c_int, key: &[u8], model: &Model) {
         state.unlinked.len() == 1
     });
     if first {
-        // SAFETY: a context without a client, freed below; the job has no data. The server runs it when the command, or
-        // whatever else removed the key, is done.
-        unsafe {
+        // The server runs the job when the command, or whatever else removed the key, is done.
+        // SAFETY: a context without a client, used for this and freed.
+        let accepted = unsafe {
             let ctx = api!(RedisModule_GetThreadSafeContext(ptr::null_mut()));
-            if api!(RedisModule_AddPostNotificationJob(
-                ctx,
-                Some(resolve_unlinked),
-                ptr::null_mut(),
-                None
-            )) != OK
-            {
-                with(|state| state.unlinked.clear());
-            }
+            let accepted = Ctx::new(ctx).after_this(resolve_unlinked);
             api!(RedisModule_FreeThreadSafeContext(ctx));
+            accepted
+        };
+        if !accepted {
+            with(|state| state.unlinked.clear());
         }
     }
 }

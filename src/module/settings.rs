@@ -271,7 +271,11 @@ unsafe extern "C" fn set_text(
         if let Err(expected) = check_key(value) {
             return refuse(error, &format!("expected {expected}"));
         }
-        with(|state| *text_of(&mut state.settings, plain(name)) = value.to_vec());
+        with(|state| {
+            *text_of(&mut state.settings, plain(name)) = value.to_vec();
+            // Which streams are read depends on which ones the module writes.
+            state.watched.clear();
+        });
         OK
     })
 }
