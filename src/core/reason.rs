@@ -1,11 +1,11 @@
 //! Why: one sentence a person understands.
 
-use crate::detect::{Detail, Finding, Kind};
+use crate::detect::{Centre, Detail, Finding, Kind};
 use crate::episode::{Episode, Event};
 use crate::model::{Outcome, Verdict};
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::text::{count, duration, number, resolved, rounded};
+use crate::text::{count, duration, lasting, number, resolved, rounded};
 use crate::units::Side;
 
 /// Why a reading got its verdict, or its transition.
@@ -100,25 +100,10 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
         Detail::Deviation {
             deviations,
             unit: sd,
-            readings,
-        } => {
-            let mean = finding.expected.unwrap_or_default();
-            let of = format!("of the last {}", count(readings as u64, "reading"));
-            match finding.side {
-                Side::None => format!("{said} is the mean {of}"),
-                side if deviations.is_finite() => format!(
-                    "{said} is {} sd {} the mean {} {of}",
-                    rounded(deviations, 2.max(deviations.log10().max(0.0) as usize + 1)),
-                    above(side),
-                    resolved(mean, sd)
-                ),
-                side => format!(
-                    "{said} is {} {}, the value {of} without exception",
-                    above(side),
-                    number(mean)
-                ),
-            }
-        }
+            from,
+        } => of_deviation(&said, finding, deviations, sd, from),
+        Detail::Sum { sum, unit: sd } => of_sum(&said, finding, sum, sd),
+        Detail::Unchanged { ms } => of_unchanged(&said, finding, ms),
         Detail::Change { per_second } => {
             let moved = match finding.side {
                 Side::High => "rose",
@@ -138,6 +123,75 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
             )
         }
     }
+}
+
+fn of_deviation(said: &str, finding: &Finding, deviations: f64, sd: f64, from: Centre) -> String {
+    let last = |readings: usize| format!("of the last {}", count(readings as u64, "reading"));
+    let (name, of, unit) = match from {
+        Centre::Mean { readings } => ("mean", last(readings), "sd"),
+        Centre::Median { readings, alike } => (
+            "median",
+            last(readings),
+            if alike { "sd" } else { "robust sd" },
+        ),
+        Centre::WeightedMean => ("weighted mean", "of the past".into(), "sd"),
+    };
+    let centre = finding.expected.unwrap_or_default();
+    match finding.side {
+        Side::None => format!("{said} is the {name} {of}"),
+        side if deviations.is_finite() => format!(
+            "{said} is {} {unit} {} the {name} {} {of}",
+            multiple(deviations),
+            above(side),
+            resolved(centre, sd)
+        ),
+        side => format!(
+            "{said} is {} {}, the value {of} without exception",
+            above(side),
+            number(centre)
+        ),
+    }
+}
+
+fn of_sum(said: &str, finding: &Finding, sum: f64, sd: f64) -> String {
+    let (mean, side) = (finding.expected.unwrap_or_default(), above(finding.side));
+    let mean = resolved(mean, sd);
+    if finding.side == Side::None {
+        return format!("{said}: no drift away from the mean {mean}");
+    }
+    if sum.is_infinite() {
+        return format!("{said} is {side} {mean}, the value of all readings before");
+    }
+    let (sum, allowed) = (multiple(sum), number(finding.threshold));
+    // As in the case of a change: not the severity.
+    let than = if finding.ratio > 1.0 {
+        "more than"
+    } else {
+        "within"
+    };
+    format!(
+        "{said}: deviations {side} the mean {mean} add up to {sum} sd, {than} the allowed {allowed}"
+    )
+}
+
+fn of_unchanged(said: &str, finding: &Finding, ms: Option<i64>) -> String {
+    let allowed = lasting(finding.threshold as i64);
+    match ms {
+        None => format!("{said} has just changed"),
+        Some(ms) if finding.ratio > 1.0 => format!(
+            "{said} for {}, longer than the allowed {allowed} without any change",
+            lasting(ms)
+        ),
+        Some(ms) => format!(
+            "{said} for {}, within the allowed {allowed} without any change",
+            lasting(ms)
+        ),
+    }
+}
+
+/// A multiple with two digits, or all before the point.
+fn multiple(x: f64) -> String {
+    rounded(x, 2.max(x.log10().max(0.0) as usize + 1))
 }
 
 fn of_limit(
