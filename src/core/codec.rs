@@ -12,6 +12,7 @@ use crate::episode::{Alarm, Episode, Phase};
 use crate::error::Error;
 use crate::late::LateStreak;
 use crate::model::{Model, Verdict};
+use crate::ranks::Ranks;
 use crate::reading::Reading;
 use crate::recent::Recent;
 use crate::units::{Severity, Side, Timestamp};
@@ -178,7 +179,7 @@ fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
 /// What a detector keeps beside the window. The number is the block's first byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Block {
-    /// The window is kept by size too. It has no fields: the order follows from the window.
+    /// The window is kept by size too. The order follows from the window.
     Ranks = 1,
     /// An [`Ewma`].
     Ewma = 2,
@@ -194,8 +195,9 @@ impl Block {
 }
 
 fn save_blocks(out: &mut Writer, baseline: &Baseline) {
-    if baseline.window.as_ref().is_some_and(|w| w.ranks.is_some()) {
+    if let Some(ranks) = baseline.window.as_ref().and_then(|w| w.ranks.as_ref()) {
         out.u8(Block::Ranks as u8);
+        out.f64(ranks.older_peak);
     }
     if let Some(Ewma {
         mean,
@@ -238,7 +240,10 @@ fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Err
             return damaged("its blocks are out of order");
         }
         match (block, &mut baseline.window) {
-            (Block::Ranks, Some(window)) => window.rank(true),
+            (Block::Ranks, Some(window)) => {
+                let ranks = Ranks::of(&window.distances, from.size()?);
+                window.ranks = Some(Box::new(ranks));
+            }
             (Block::Ranks, None) => return damaged("it orders a window that is not there"),
             (Block::Ewma, _) => {
                 let (mean, variance, seen) = (from.f64()?, from.size()?, from.u32()?);

@@ -18,22 +18,28 @@ pub struct Ranks {
     values: Vec<f32>,
     /// Where each full block begins; the last one, which grows, always at 0.
     heads: Vec<u8>,
+    /// Largest distance before the anchor last moved: what was stored then is rounded by a share of it.
+    pub(crate) older_peak: f64,
 }
 
 impl PartialEq for Ranks {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.older_peak == other.older_peak && self.iter().eq(other.iter())
     }
 }
 
 impl Ranks {
     /// The same values in order.
     #[must_use]
-    pub fn of(values: &[f32]) -> Self {
+    pub fn of(values: &[f32], older_peak: f64) -> Self {
         let mut values = values.to_vec();
         values.sort_unstable_by(f32::total_cmp);
         let heads = vec![0; values.len().div_ceil(BLOCK)];
-        Self { values, heads }
+        Self {
+            values,
+            heads,
+            older_peak,
+        }
     }
 
     /// How many there are.
@@ -306,7 +312,7 @@ mod tests {
         let values: Vec<f32> = (0..700).map(|_| noise.next() as f32).collect();
         let mut grown = Ranks::default();
         values.iter().for_each(|x| grown.insert(*x, 700));
-        let mut made = Ranks::of(&values);
+        let mut made = Ranks::of(&values, 0.0);
         assert_eq!(grown, made);
         for old in &values {
             let new = noise.next() as f32;
@@ -320,7 +326,7 @@ mod tests {
     fn it_takes_four_bytes_a_value_and_one_a_block() {
         for n in [5, 30, 1000, 10_000] {
             let values: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            let bytes = Ranks::of(&values).heap_bytes();
+            let bytes = Ranks::of(&values, 0.0).heap_bytes();
             assert_eq!(bytes, values.len() * 4 + values.len().div_ceil(BLOCK));
         }
     }

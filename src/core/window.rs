@@ -89,7 +89,7 @@ impl Window {
         if !on {
             self.ranks = None;
         } else if self.ranks.is_none() {
-            self.ranks = Some(Box::new(Ranks::of(&self.distances)));
+            self.ranks = Some(Box::new(Ranks::of(&self.distances, self.peak)));
         }
     }
 
@@ -110,10 +110,17 @@ impl Window {
         variance.max(0.0).sqrt().max(self.resolution())
     }
 
-    /// The smallest deviation that the window can tell from none, in the sensor's unit.
-    #[must_use]
-    pub fn resolution(&self) -> f64 {
+    /// The smallest standard deviation that the sums can tell from none, in the sensor's unit.
+    fn resolution(&self) -> f64 {
         self.peak * RESOLUTION
+    }
+
+    /// The smallest difference of two distances that is none of rounding, in the sensor's unit. Unlike the sums, distances
+    /// keep the rounding of the turn before.
+    #[must_use]
+    pub fn grain(&self) -> f64 {
+        let older = self.ranks.as_ref().map_or(0.0, |ranks| ranks.older_peak);
+        self.peak.max(older) * RESOLUTION
     }
 
     /// Median in the sensor's unit; the anchor unless [`Self::rank`] is on.
@@ -190,7 +197,10 @@ impl Window {
             .skip(skip)
             .for_each(|d| window.push(self.anchor + f64::from(d)));
         window.seen = self.seen;
-        window.rank(self.ranks.is_some());
+        if let Some(ranks) = &self.ranks {
+            let older = ranks.older_peak.max(self.peak);
+            window.ranks = Some(Box::new(Ranks::of(&window.distances, older)));
+        }
         window
     }
 
@@ -223,7 +233,6 @@ impl Window {
     /// equal to the newest come to lie at exactly zero.
     fn renew(&mut self, newest: f64, shift: f32) {
         self.anchor = newest;
-        (self.sum, self.squares, self.peak) = (0.0, 0.0, 0.0);
         let moved = |distance: f32| {
             (f64::from(distance) - f64::from(shift)).clamp(f64::from(f32::MIN), f64::from(f32::MAX))
                 as f32
@@ -231,7 +240,9 @@ impl Window {
         // No two change places, though some may become equal.
         if let Some(ranks) = &mut self.ranks {
             ranks.map(moved);
+            ranks.older_peak = self.peak;
         }
+        (self.sum, self.squares, self.peak) = (0.0, 0.0, 0.0);
         for distance in &mut self.distances {
             *distance = moved(*distance);
             let d = f64::from(*distance);

@@ -24,7 +24,7 @@ pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgemen
     };
     let robust = window.median_deviation() / NORMAL_MAD;
     // Readings of one value may differ by the rounding of their distances.
-    let alike = robust <= window.resolution();
+    let alike = robust <= window.grain();
     let unit = if alike { window.deviation() } else { robust };
     let readings = window.len();
     deviating(
@@ -39,7 +39,7 @@ pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgemen
 
 #[cfg(test)]
 mod tests {
-    use crate::detect::HIGHEST_RATIO;
+    use crate::detect::{Detail, HIGHEST_RATIO};
     use crate::model::Verdict;
     use crate::testing::{Sensor, cases};
     use crate::units::Severity;
@@ -59,24 +59,14 @@ mod tests {
         (values[(n - 1) / 2] + values[n / 2]) / 2.0
     }
 
-    /// By sorting, and where more than half are one value, by the standard deviation.
-    fn naive(window: &[f64], value: f64) -> f64 {
+    /// Median and unit by sorting; where more than half are one value, the unit is the standard deviation.
+    fn naive(window: &[f64]) -> (f64, f64, bool) {
         let middle = median(&mut window.to_vec());
-        let mad = median(
-            &mut window
-                .iter()
-                .map(|x| (x - middle).abs())
-                .collect::<Vec<_>>(),
-        );
+        let mad = median(&mut window.iter().map(|x| (x - middle).abs()).collect::<Vec<_>>());
         let n = window.len() as f64;
         let mean = window.iter().sum::<f64>() / n;
         let sd = (window.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-        let unit = if mad > 0.0 { mad / 0.6745 } else { sd };
-        match (value - middle).abs() {
-            0.0 => 0.0,
-            distance if unit == 0.0 => distance * f64::INFINITY,
-            distance => distance / unit / 3.0,
-        }
+        (middle, if mad > 0.0 { mad / 0.6745 } else { sd }, mad == 0.0)
     }
 
     proptest! {
@@ -93,17 +83,27 @@ mod tests {
             window in prop::sample::select(vec![2, 3, 9, 30, 200]),
         ) {
             let mut sensor = Sensor::new(&format!("mad 3 warmup 2 window {window}"));
+            let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(*x), h.max(*x)));
+            // What distances held as f32 can tell apart.
+            let step = 2e-6 * (high - low);
             for (i, value) in values.iter().enumerate() {
                 let outcome = sensor.add(i as i64 * 1000, *value);
                 if i < 2 {
                     prop_assert_eq!(outcome.verdict, Verdict::Warmup);
                     continue;
                 }
-                let ratio = naive(&values[i.saturating_sub(window)..i], *value).min(HIGHEST_RATIO);
+                let (middle, unit, alike) = naive(&values[i.saturating_sub(window)..i]);
+                if !alike && unit < 2.0 * step {
+                    continue;
+                }
                 let found = outcome.finding.unwrap();
-                let near = (found.ratio - ratio).abs() <= 2e-4 * (0.01 + ratio);
-                // An f32 tells values that differ by less than a hundred-thousandth of the spread no better.
-                prop_assert!(near || ratio > 1e4 && found.ratio > 1e3, "at {}: {} is not {}", i, found.ratio, ratio);
+                prop_assert!((found.expected.unwrap() - middle).abs() <= step);
+                let Detail::Deviation { unit: found_unit, .. } = found.detail else { unreachable!() };
+                prop_assert!((found_unit - unit).abs() <= step, "at {}: {} is not {}", i, found_unit, unit);
+                if unit > 100.0 * step {
+                    let ratio = (value - middle).abs() / unit / 3.0;
+                    prop_assert!((found.ratio - ratio).abs() <= 0.03 * (1.0 + ratio), "at {}: {} is not {}", i, found.ratio, ratio);
+                }
             }
         }
     }
