@@ -153,7 +153,8 @@ fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
         window: from.option(|from| {
             let (capacity, next, seen) =
                 (from.length(LONGEST)?, from.length(LONGEST)?, from.u32()?);
-            let (anchor, sum, squares, peak) = (from.f64()?, from.f64()?, from.f64()?, from.f64()?);
+            let (anchor, sum, squares, peak) =
+                (from.f64()?, from.f64()?, from.f64()?, from.size()?);
             let held = from.length(capacity)?;
             let full = held == capacity;
             if capacity < 2 || next >= capacity || !full && next != held || (seen as usize) < held {

@@ -181,6 +181,38 @@ fn what_a_model_of_version_1_knew_is_still_known() {
 }
 
 #[test]
+fn models_of_version_2_load_and_go_on() {
+    for ((name, mut made), (file, text)) in all_stories().into_iter().zip(CORPUS_2) {
+        assert_eq!(name, file);
+        let mut loaded = Sensor {
+            model: load(&unhex(text)).unwrap(),
+            rules: std::mem::take(&mut made.rules),
+        };
+        let on = loaded.add(90_000, 36.0);
+        std::mem::swap(&mut made.rules, &mut loaded.rules);
+        assert_eq!(on, made.add(90_000, 36.0), "{name}");
+        assert_eq!(loaded.stored(), made.stored(), "{name}");
+    }
+}
+
+#[test]
+fn what_a_model_of_version_2_knew_is_still_known() {
+    let statistics = load(&pinned_2("statistics")).unwrap();
+    assert_eq!(
+        (statistics.baseline.changed, statistics.arrived),
+        (at(6000), at(1_754_300_000_123))
+    );
+    assert_eq!(statistics.baseline.ewma.as_ref().unwrap().seen, 7);
+    assert_eq!(statistics.baseline.window.as_ref().unwrap().median(), 20.0);
+    let cusum = |name| *load(&pinned_2(name)).unwrap().baseline.cusum.unwrap();
+    assert_eq!(cusum("statistics").level.readings, 7);
+    assert_eq!(cusum("statistics").next, Level::default());
+    let shifted = cusum("shifted");
+    assert_eq!((shifted.level.readings, shifted.next.readings), (5, 3));
+    assert_eq!((shifted.above, shifted.below), (6.0, 0.0));
+}
+
+#[test]
 fn the_stored_form_is_that_of_its_version() {
     assert_eq!(
         VERSION, 2,
@@ -301,7 +333,7 @@ fn what_no_model_can_have_written_is_refused() {
         model.recent.as_mut().unwrap()
     }
     type Damage = fn(&mut Model);
-    let damages: [(&str, Damage); 20] = [
+    let damages: [(&str, Damage); 25] = [
         ("mean", |m| m.mean = f64::NAN),
         ("squares", |m| m.squares = -1.0),
         ("score", |m| m.score = 1.5),
@@ -322,6 +354,28 @@ fn what_no_model_can_have_written_is_refused() {
         ("seen too few", |m| window(m).seen = 4),
         ("distance", |m| window(m).distances[0] = f32::INFINITY),
         ("deviation", |m| window(m).squares = f64::NEG_INFINITY),
+        ("peak", |m| window(m).peak = -1.0),
+        ("changed later than read", |m| {
+            m.baseline.changed = at(8001);
+        }),
+        ("ewma of no number", |m| {
+            m.baseline.ewma = Some(Box::new(Ewma {
+                variance: f64::NAN,
+                ..Ewma::default()
+            }));
+        }),
+        ("ewma below nothing", |m| {
+            m.baseline.ewma = Some(Box::new(Ewma {
+                variance: -1.0,
+                ..Ewma::default()
+            }));
+        }),
+        ("cusum below nothing", |m| {
+            m.baseline.cusum = Some(Box::new(Cusum {
+                below: -1.0,
+                ..Cusum::default()
+            }));
+        }),
         ("recent too long", |m| recent(m).capacity = LONGEST + 1),
         ("recent too full", |m| recent(m).capacity = 2),
     ];
@@ -332,6 +386,27 @@ fn what_no_model_can_have_written_is_refused() {
             matches!(load(&save(&model)), Err(Error::Payload { .. })),
             "{what}"
         );
+    }
+}
+
+#[test]
+fn blocks_that_are_unknown_out_of_order_or_without_a_window_are_refused() {
+    let stored = Sensor::new("").stored();
+    let (end, body) = stored.split_last().unwrap();
+    assert_eq!(*end, NO_MORE);
+    let ewma = [&[2][..], &[0; 20]].concat();
+    let with = |blocks: &[&[u8]]| load(&[body, &blocks.concat(), &[NO_MORE]].concat());
+    assert!(with(&[&ewma]).is_ok());
+    for (what, blocks) in [
+        ("twice", &[&ewma[..], &ewma][..]),
+        (
+            "after a later one",
+            &[&[&[3][..], &[0; 56]].concat(), &ewma],
+        ),
+        ("unknown", &[&[99]]),
+        ("order of no window", &[&[&[1][..], &[0; 8]].concat()]),
+    ] {
+        assert!(matches!(with(blocks), Err(Error::Payload { .. })), "{what}");
     }
 }
 

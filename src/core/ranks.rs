@@ -299,10 +299,10 @@ mod tests {
     fn signals_that_run_through_all_blocks_are_followed_too() {
         let mut noise = Noise(5);
         for capacity in [128, 129, 256, 257, 1000, 3000] {
-            follows(capacity, (0..9000).map(|i| i as f32), 101);
-            follows(capacity, (0..9000).map(|i| -(i as f32)), 101);
-            follows(capacity, (0..9000).map(|i| (i % 2 * 1000 - i) as f32), 101);
-            follows(capacity, (0..9000).map(|_| noise.next() as f32), 101);
+            follows(capacity, (0..9000).map(|i| i as f32), 499);
+            follows(capacity, (0..9000).map(|i| -(i as f32)), 499);
+            follows(capacity, (0..9000).map(|i| (i % 2 * 1000 - i) as f32), 499);
+            follows(capacity, (0..9000).map(|_| noise.next() as f32), 499);
         }
     }
 

@@ -168,3 +168,196 @@ impl Level {
         self.squares = (self.squares + distance * rest).clamp(0.0, f64::MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::detect::HIGHEST_RATIO;
+    use crate::episode::Event;
+    use crate::model::Verdict;
+    use crate::testing::{Noise, Sensor, cases};
+    use crate::units::{Severity, Side};
+    use proptest::prelude::*;
+
+    /// Noise of standard deviation 1 around 20.
+    fn noise(seed: u64) -> impl Iterator<Item = f64> {
+        let mut noise = Noise(seed);
+        std::iter::from_fn(move || Some(20.0 + 3f64.sqrt() * noise.next()))
+    }
+
+    /// The sensor after these readings, and the seconds at which it fired and was resolved.
+    fn told(settings: &str, values: impl IntoIterator<Item = f64>) -> (Sensor, Vec<(i64, Event)>) {
+        let (mut sensor, mut events) = (Sensor::new(settings), vec![]);
+        for (second, value) in (0..).zip(values) {
+            let outcome = sensor.add(second * 1000, value);
+            events.extend(outcome.transition.map(|(event, _)| (second, event)));
+        }
+        (sensor, events)
+    }
+
+    proptest! {
+        #![proptest_config(cases(100))]
+
+        /// The two sums over the whole past, for as long as nothing is in alarm.
+        #[test]
+        fn agrees_with_sums_and_baseline_made_anew_for_each_reading(
+            seed in any::<u64>(),
+            drift in prop::sample::select(vec![0.0, 0.25, 0.5, 1.0]),
+            scale in prop::sample::select(vec![1e-6, 1.0, 1e6]),
+        ) {
+            let values: Vec<f64> = noise(seed).take(300).map(|x| x * scale).collect();
+            let mut sensor = Sensor::new(&format!("cusum 1000 drift {drift} warmup 20"));
+            let (mut above, mut below) = (0.0, 0.0);
+            for (n, x) in values.iter().enumerate() {
+                let outcome = sensor.add(n as i64 * 1000, *x);
+                if n < 20 {
+                    continue;
+                }
+                let past = &values[..n];
+                let mean = past.iter().sum::<f64>() / n as f64;
+                let sd = (past.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64).sqrt();
+                above = f64::max(0.0, above + (x - mean) / sd - drift);
+                below = f64::max(0.0, below - (x - mean) / sd - drift);
+                let ratio = f64::max(above, below) / 1000.0;
+                let found = outcome.finding.unwrap();
+                prop_assert!((found.ratio - ratio).abs() < 1e-9, "at {}: {} is not {}", n, found.ratio, ratio);
+                prop_assert!((found.expected.unwrap() - mean).abs() < 1e-9 * scale);
+            }
+        }
+    }
+
+    #[test]
+    fn a_shift_of_one_deviation_that_no_reading_shows_is_found_and_on_its_side() {
+        for (shift, side) in [(1.0, Side::High), (-1.0, Side::Low)] {
+            for seed in 0..20 {
+                let shifted = noise(seed)
+                    .zip(0..)
+                    .map(|(x, i)| if i < 200 { x } else { x + shift });
+                let mut sensor = Sensor::new("cusum 6");
+                let mut found = None;
+                for (second, value) in (0..300).zip(shifted) {
+                    let outcome = sensor.add(second * 1000, value);
+                    if let Some((Event::Firing, episode)) = outcome.transition {
+                        found.get_or_insert((second, episode.side));
+                    }
+                }
+                let (second, found) = found.unwrap();
+                assert!(
+                    (202..270).contains(&second) && found == side,
+                    "seed {seed}: {second}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_shift_it_is_quiet() {
+        let fired = |seed| {
+            let (_, events) = told("cusum 6", noise(seed).take(1000));
+            events
+                .iter()
+                .filter(|(_, event)| *event == Event::Firing)
+                .count()
+        };
+        let all: usize = (0..50).map(fired).sum();
+        assert!(all < 50, "{all} alarms in 50,000 readings");
+    }
+
+    #[test]
+    fn a_new_level_is_taken_for_normal_after_as_many_readings_as_the_warmup_has() {
+        let shifted = || {
+            noise(3)
+                .zip(0..1000)
+                .map(|(x, i)| if i < 200 { x } else { x + 4.0 })
+        };
+        let (mut sensor, events) = told("cusum 6", shifted());
+        let [(fired, Event::Firing), .., (resolved, Event::Resolved)] = events[..] else {
+            panic!("{events:?}");
+        };
+        assert!((200..205).contains(&fired), "{events:?}");
+        assert!((fired + 50..fired + 55).contains(&resolved), "{events:?}");
+        let found = sensor.ask(2_000_000, 24.0).finding.unwrap();
+        assert!((found.expected.unwrap() - 24.0).abs() < 0.3);
+        assert_eq!(sensor.ask(2_000_000, 12.0).verdict, Verdict::Critical);
+
+        let (mut sensor, events) = told("cusum 6 learn no", shifted());
+        assert!(
+            events.iter().all(|(_, event)| *event != Event::Resolved),
+            "{events:?}"
+        );
+        let found = sensor.ask(2_000_000, 24.0).finding.unwrap();
+        assert!(
+            (found.expected.unwrap() - 20.0).abs() < 0.3,
+            "the baseline is what it was"
+        );
+    }
+
+    #[test]
+    fn a_sensor_that_comes_back_is_normal_after_a_few_readings_however_far_it_was() {
+        let spiked = noise(5)
+            .zip(0..400)
+            .map(|(x, i)| if (200..210).contains(&i) { 1e6 } else { x });
+        let (mut sensor, events) = told("cusum 6", spiked);
+        let [(200, Event::Firing), .., (resolved, Event::Resolved)] = events[..] else {
+            panic!("{events:?}");
+        };
+        assert!(resolved < 230, "{events:?}");
+        let expected = sensor.ask(999_000, 20.0).finding.unwrap().expected.unwrap();
+        assert!(
+            (expected - 20.0).abs() < 0.3,
+            "nothing was learnt of it: {expected}"
+        );
+    }
+
+    #[test]
+    fn the_band_is_what_the_next_reading_may_be_and_shrinks_as_the_sum_grows() {
+        let (mut sensor, _) = told(
+            "cusum 16 drift 0 learn no",
+            [-5.0, 5.0].into_iter().chain([0.0; 48]),
+        );
+        let band = |sensor: &mut Sensor| {
+            let found = sensor.ask(999_000, 0.0).finding.unwrap();
+            (found.lower, found.upper)
+        };
+        assert_eq!(band(&mut sensor), (Some(-16.0), Some(16.0)));
+        sensor.model.baseline.cusum.as_mut().unwrap().above = 6.0;
+        assert_eq!(band(&mut sensor), (Some(-16.0), Some(10.0)));
+        sensor.set("mindev 12 direction high");
+        assert_eq!(band(&mut sensor), (None, Some(12.0)));
+    }
+
+    #[test]
+    fn any_change_of_a_sensor_that_never_changed_is_as_far_out_as_it_gets() {
+        let (mut sensor, _) = told("cusum 6", [20.0; 60]);
+        assert_eq!(sensor.ask(99_000, 20.0).score(), 0.0);
+        let changed = sensor.ask(99_000, 20.001).finding.unwrap();
+        assert_eq!(
+            (changed.ratio, changed.severity),
+            (HIGHEST_RATIO, Some(Severity::Critical))
+        );
+    }
+
+    #[test]
+    fn a_sensor_that_stands_still_after_it_moved_raises_no_sum() {
+        let moved = noise(7)
+            .take(60)
+            .chain(std::iter::repeat_n(20.1 + 0.2, 60_000));
+        let (mut sensor, events) = told("cusum 6 warmup 20", moved);
+        assert!(events.is_empty(), "{events:?}");
+        assert_eq!(sensor.ask(99_000_000, 20.1 + 0.2).score(), 0.0);
+    }
+
+    #[test]
+    fn a_drift_slower_than_its_memory_is_followed() {
+        // A tenth of a deviation in a thousand readings.
+        let slow = noise(11).zip(0..).map(|(x, i)| x + f64::from(i) / 10_000.0);
+        let (mut sensor, events) = told("cusum 8", slow.take(30_000));
+        assert!(events.len() < 20, "{events:?}");
+        let expected = sensor
+            .ask(99_000_000, 23.0)
+            .finding
+            .unwrap()
+            .expected
+            .unwrap();
+        assert!((22.7..23.1).contains(&expected), "{expected}");
+    }
+}

@@ -62,11 +62,20 @@ mod tests {
     /// Median and unit by sorting; where more than half are one value, the unit is the standard deviation.
     fn naive(window: &[f64]) -> (f64, f64, bool) {
         let middle = median(&mut window.to_vec());
-        let mad = median(&mut window.iter().map(|x| (x - middle).abs()).collect::<Vec<_>>());
+        let mad = median(
+            &mut window
+                .iter()
+                .map(|x| (x - middle).abs())
+                .collect::<Vec<_>>(),
+        );
         let n = window.len() as f64;
         let mean = window.iter().sum::<f64>() / n;
         let sd = (window.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-        (middle, if mad > 0.0 { mad / 0.6745 } else { sd }, mad == 0.0)
+        (
+            middle,
+            if mad > 0.0 { mad / 0.6745 } else { sd },
+            mad == 0.0,
+        )
     }
 
     proptest! {
