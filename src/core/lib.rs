@@ -25,6 +25,7 @@ pub mod kind;
 pub mod late;
 pub mod model;
 pub mod profile;
+pub mod ranks;
 pub mod reading;
 pub mod reason;
 pub mod recent;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::detect::{Baseline, Finding, Judgement, Kind};
+use crate::detect::{Baseline, Cusum, Ewma, Finding, Judgement, Kind};
 use crate::episode::{Alarm, Episode, Event};
 use crate::key::fingerprint;
 use crate::late::LateStreak;
@@ -111,6 +111,8 @@ pub struct Model {
     pub baseline: Baseline,
     /// The episode machine.
     pub alarm: Alarm,
+    /// When the last reading arrived, by the clock of the server that took it in; zero while no setting asks for it.
+    pub arrived: Timestamp,
     /// The last readings, if the rule keeps any.
     pub recent: Option<Box<Recent>>,
     pub(crate) profile: Option<Arc<Profile>>,
@@ -132,6 +134,7 @@ impl Default for Model {
             streak: LateStreak::default(),
             baseline: Baseline::default(),
             alarm: Alarm::default(),
+            arrived: Timestamp::ZERO,
             recent: None,
             profile: None,
             epoch: 0,
@@ -161,7 +164,13 @@ impl Model {
         let episode = self.alarm.episode.as_ref().map_or(0, |e| {
             size_of::<Episode>() + e.acked_by.as_ref().map_or(0, |by| by.len())
         });
-        size_of::<Self>() + size_of_val(&*self.scores) + window + recent + episode
+        let ewma = self.baseline.ewma.as_ref().map_or(0, |_| size_of::<Ewma>());
+        let cusum = self
+            .baseline
+            .cusum
+            .as_ref()
+            .map_or(0, |_| size_of::<Cusum>());
+        size_of::<Self>() + size_of_val(&*self.scores) + window + ewma + cusum + recent + episode
     }
 
     /// Sample standard deviation of all readings scored.

@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// An instant in Unix milliseconds, 0 to `i64::MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

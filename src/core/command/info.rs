@@ -144,11 +144,9 @@ fn detector(score: f64, judged: Judgement, kind: Kind, profile: &Profile) -> Rep
         Judgement::Warming(needed) => (None, needed),
         Judgement::Skipped => (None, 0),
     };
-    let threshold = match kind {
-        Kind::Zscore => profile.zscore,
-        Kind::Rate => profile.rate,
-        _ => found.map(|f| f.threshold),
-    };
+    let threshold = profile
+        .threshold(kind)
+        .or_else(|| found.map(|f| f.threshold));
     Reply::map([
         ("score", Reply::Double(score)),
         ("threshold", Reply::double(threshold)),

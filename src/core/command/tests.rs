@@ -260,7 +260,7 @@ fn an_error_names_the_argument_and_says_what_would_be_right() {
             set("window 1"),
             &["'window'", "'1'", "whole number from 2 to 10000"],
         ),
-        (set("mad 3"), &["'mad'", "only 'off' is accepted"]),
+        (set("auto on"), &["'auto'", "only 'off' is accepted"]),
         (
             config::replaces(Some(b"REPLAC")).unwrap_err(),
             &["'REPLAC'", "expected REPLACE"],
