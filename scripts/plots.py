@@ -33,6 +33,7 @@ SWEEPS = {
     "for": [f"zscore 3 for {n}" for n in (1, 2, 3, 4, 5)],
     "alpha": [f"ewma 4 alpha {a}" for a in (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)],
     "cusum": [f"cusum {h}" for h in (4, 6, 8, 10, 15, 20)],
+    "drift": [f"cusum 10 drift {d}" for d in (0.1, 0.25, 0.5, 1, 1.5, 2)],
     "budget": [f"auto on budget {days * 86400000}" for days in (1, 3, 7, 14, 30, 90)],
 }
 # Scenarios that a setting moves; one reading a minute.
@@ -262,14 +263,17 @@ EVENTS = ["level shift of 3 sd", "level shift of 5 sd", "spike of 8 sd", "ramp o
 
 
 def sweep(figures, name, columns, what, xlog=False):
-    """False alerts above, what is caught below, against one setting; a column for each detector."""
-    columns = [(title, rules, xs) for title, rules, xs in columns if any(rule in figures.detectors for rule in rules)]
+    """False alerts above, what is caught below, against a setting: `what`, or one for each column."""
+    what = what if isinstance(what, list) else [what] * len(columns)
+    columns = [
+        (*column, axis) for column, axis in zip(columns, what) if any(rule in figures.detectors for rule in column[1])
+    ]
     if not columns:
         return False
     width, height, gap = 200, 150, 55
     total = 60 + len(columns) * (width + gap) + 100
     picture = Picture(total, 470, f"False alerts and what is caught, by {name}")
-    for place, (title, rules, xs) in enumerate(columns):
+    for place, (title, rules, xs, what) in enumerate(columns):
         kept = [(rule, x) for rule, x in zip(rules, xs) if rule in figures.detectors]
         rules, xs = [rule for rule, _ in kept], [x for _, x in kept]
         left = 60 + place * (width + gap)
@@ -408,7 +412,7 @@ def draw():
     sweep(swept, "window", [column("zscore 5", SWEEPS["window"], 3)], "window, readings", True)
     sweep(swept, "for", [column("zscore 3", SWEEPS["for"], 3)], "for, readings")
     sweep(swept, "alpha", [column("ewma 4", SWEEPS["alpha"], 3)], "alpha", True)
-    sweep(swept, "cusum", [column("cusum", SWEEPS["cusum"], 1)], "h")
+    sweep(swept, "cusum", [column("cusum", SWEEPS["cusum"], 1), column("cusum 10", SWEEPS["drift"], 3)], ["h", "drift"])
     days = [int(rule.split()[3]) / 86400000 for rule in SWEEPS["budget"]]
     sweep(swept, "budget", [("auto", SWEEPS["budget"], days)], "budget, days", True)
     fill("choice", choice(plain))
