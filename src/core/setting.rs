@@ -108,7 +108,7 @@ settings! {
     Rate "rate" "off" Threshold, built, "largest allowed change per second";
     Cusum "cusum" "off" Threshold, built, "h: two-sided cumulative sum in standard deviations";
     Drift "drift" "0.5" Number(0.0, 100.0), built, "k of `cusum`: the drift that is allowed for";
-    Auto "auto" "off" Switch, later, "the parameter-free detector";
+    Auto "auto" "off" Switch, built, "the parameter-free detector";
     Season "season" "86400000" Count(1000, YEARS_100), built, "ms: period of the cycle that `auto` learns";
     Stuck "stuck" "off" Timeout, built, "ms without any change of value";
     Nodata "nodata" "off" Timeout, later, "ms without a reading, by the server's clock";

@@ -211,8 +211,12 @@ fn row(kind: Kind) -> Row {
     }
 }
 
+/// All but `auto`, whose statistic has no closed form: `auto/tests.rs` holds it to the same contract.
 fn rows() -> impl Iterator<Item = Row> {
-    Kind::BUILT.into_iter().map(row)
+    Kind::BUILT
+        .into_iter()
+        .filter(|kind| *kind != Kind::Auto)
+        .map(row)
 }
 
 impl Row {
@@ -692,8 +696,9 @@ fn a_warm_sensor_takes_the_bytes_that_are_documented_and_no_more_however_long_it
 /// All detectors of the table at once, and each alone.
 fn settings() -> Vec<String> {
     let alone: Vec<String> = rows().map(|row| (row.on)(1.0, 0.0)).collect();
-    let together = alone.join(" ");
-    alone.into_iter().chain([together]).collect()
+    let together = format!("auto on {}", alone.join(" "));
+    let auto = "auto on warmup 5".into();
+    alone.into_iter().chain([auto, together]).collect()
 }
 
 /// Readings with any values, mostly in order: a step of 0 is another value of the same instant.
