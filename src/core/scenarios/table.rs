@@ -111,7 +111,8 @@ fn text(line: &[Measured]) -> String {
     );
     for measured in line {
         let mark = if measured.met() { ' ' } else { '!' };
-        let _ = write!(text, " {:>10}{mark}", short(measured.figure));
+        let width = measured.detector.len().max(10);
+        let _ = write!(text, " {:>width$}{mark}", short(measured.figure));
     }
     text
 }
