@@ -9,6 +9,7 @@ enum Field<'a> {
     U8(&'a mut u8),
     U16(&'a mut u16),
     U32(&'a mut u32),
+    I32(&'a mut i32),
     U64(&'a mut u64),
     F32(&'a mut f32),
     F64(&'a mut f64),
@@ -36,13 +37,16 @@ fn each(
         &mut tracks.fast,
         &mut tracks.long,
         &mut shape.centre,
+        &mut tracks.climb.start,
     ] {
         visit(Field::F64(level))?;
     }
     for mean in &mut shape.means {
         visit(Field::F64(mean))?;
     }
+    visit(Field::I32(&mut tracks.climb.steps))?;
     visit(Field::F32(&mut tracks.noise))?;
+    visit(Field::F32(&mut tracks.peak))?;
     let shapes = shape.lively.iter_mut().chain(&mut shape.usual);
     for x in tracks
         .errors
@@ -85,6 +89,7 @@ pub(super) fn save(out: &mut Writer, auto: &Auto) {
             Field::U8(x) => out.u8(*x),
             Field::U16(x) => out.u16(*x),
             Field::U32(x) => out.u32(*x),
+            Field::I32(x) => out.u32(x.cast_unsigned()),
             Field::U64(x) => out.u64(*x),
             Field::F32(x) => out.f32(*x),
             Field::F64(x) => out.f64(*x),
@@ -101,6 +106,7 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
             Field::U8(x) => *x = from.u8()?,
             Field::U16(x) => *x = from.u16()?,
             Field::U32(x) => *x = from.u32()?,
+            Field::I32(x) => *x = from.u32()?.cast_signed(),
             Field::U64(x) => *x = from.u64()?,
             Field::F32(x) => *x = from.f32()?,
             Field::F64(x) => *x = from.f64()?,
@@ -125,7 +131,7 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
         auto.interval >= 0.0,
         auto.control.common >= 0.0,
     ];
-    let sizes = [tracks.noise]
+    let sizes = [tracks.noise, tracks.peak]
         .into_iter()
         .chain(tracks.errors)
         .chain(tracks.shape.lively)

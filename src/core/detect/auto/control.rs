@@ -4,7 +4,9 @@
 //! threshold, each alert all thresholds, and what was lifted sinks back within one budget: so a sensor whose noise is not
 //! normal ends near its budget all the same. A crossing fires only after [`QUIET`] readings without any.
 
-use super::constants::{COMMON_LIFT, INDEPENDENT, LEAST_BUDGET, LIFT, QUIET, STRICTNESS};
+use super::constants::{
+    AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, STRICTNESS,
+};
 
 /// Experts under control.
 pub(crate) const EXPERTS: usize = 3;
@@ -54,12 +56,14 @@ impl Control {
     }
 
     /// Whether a crossing now may fire. With `for`, the crossings that follow in a row count towards it.
-    pub(crate) fn open(&self, for_readings: u32) -> bool {
-        self.quiet >= QUIET || self.run > 0 && u32::from(self.run) < for_readings
+    pub(crate) fn open(&self, for_readings: u32, ratio: f64) -> bool {
+        self.quiet >= QUIET
+            || self.quiet >= PAUSE && ratio >= AGAIN as f64
+            || self.run > 0 && u32::from(self.run) < for_readings
     }
 
     /// Takes in which experts crossed their thresholds.
-    pub(crate) fn next(mut self, crossed: [bool; EXPERTS]) -> Self {
+    pub(crate) fn next(mut self, crossed: [bool; EXPERTS], fires: bool) -> Self {
         for ((lift, since), crossed) in self.lifts.iter_mut().zip(&mut self.since).zip(crossed) {
             if !crossed {
                 *since = since.saturating_add(1);
@@ -75,7 +79,7 @@ impl Control {
             self.run = 0;
             return self;
         }
-        if self.quiet >= QUIET {
+        if fires && self.run == 0 {
             self.common += COMMON_LIFT;
             self.run = 1;
         } else if self.run > 0 {
@@ -91,11 +95,11 @@ impl Control {
 /// times [`STRICTNESS`].
 pub(crate) fn bar(interval: f32, budget: f32) -> f32 {
     let readings = INDEPENDENT * budget / interval.max(1.0);
-    let least = LEAST_BUDGET * std::f32::consts::LN_10;
-    let t = (2.0 * libm::logf(readings).max(least)).sqrt();
+    let rarity = libm::logf(readings).max(LEAST_BUDGET * std::f32::consts::LN_10);
+    let t = (2.0 * rarity).sqrt();
     let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
     let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
-    STRICTNESS * (t - above / below)
+    (STRICTNESS + HEAVIER * rarity) * (t - above / below)
 }
 
 #[cfg(test)]

@@ -15,13 +15,18 @@
 //! state is mostly `f32`, and neither the unit nor the level of a sensor matters. Numbers below 1e-30 of that unit are
 //! zero, which keeps denormals, and their slowness, away.
 
+mod climb;
 mod constants;
 mod control;
 mod odds;
 mod season;
 mod shape;
 
-use self::constants::{BELIEF_RATE, FAST_RATE, LONG_RATE, NOISE_RATE, RECENT_RATE, WARMUP};
+pub use self::climb::Climb;
+use self::constants::{
+    BELIEF_RATE, BEYOND, FAST_RATE, LONG_RATE, NOISE_RATE, PEAK_RATE, RECENT_RATE, SETTLED,
+    SHAPE_WARMUP, WARMUP,
+};
 pub use self::control::Control;
 use self::control::{EXPERTS, bar};
 pub use self::odds::Odds;
@@ -29,7 +34,7 @@ pub use self::season::Season;
 use self::season::{Bin, bin_at};
 use self::shape::Odd;
 pub use self::shape::Shape;
-use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, Oddity, missing, severity};
+use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, Oddity, missing, needed, severity};
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::units::Side;
@@ -59,10 +64,14 @@ pub struct Tracks {
     pub(crate) fast: f64,
     /// A slow mean.
     pub(crate) long: f64,
+    /// How long it has gone one way.
+    pub(crate) climb: Climb,
     /// Mean errors of the profile and of the recent level: the better one is believed.
     pub(crate) errors: [f32; 2],
     /// Mean error of what is believed.
     pub(crate) noise: f32,
+    /// The largest error there was, in noises, and slowly forgotten.
+    pub(crate) peak: f32,
     /// Course and liveliness.
     pub(crate) shape: Shape,
     /// The odds of each expert's error.
@@ -104,6 +113,7 @@ pub struct Look {
     tracks: Tracks,
     control: Control,
     crossed: [bool; EXPERTS],
+    fires: bool,
     judgement: Judgement,
 }
 
@@ -128,8 +138,9 @@ impl Auto {
     #[must_use]
     pub fn look(&self, reading: Reading, previous: Option<Reading>, profile: &Profile) -> Look {
         let (anchor, unit) = self.scale(reading.value);
-        let y = distance(reading.value, anchor, unit);
         let old = &self.tracks;
+        let y = distance(reading.value, anchor, unit);
+        let (climb, y, anchor) = old.climb.next(y, old, anchor, unit);
         let varied = if unit == 0.0 {
             0
         } else {
@@ -177,10 +188,14 @@ impl Auto {
         let (shape, unlike, odd) = old.shape.next(y, change, tracks.noise, varied);
         tracks.shape = shape;
         tracks.last = y;
+        tracks.climb = climb;
 
         // How odd, against which bar.
         let counts = [n, n, shape::count(varied)];
         let errors = [error * scaled, moved.abs() as f32, unlike];
+        // A sensor that stood still for long and now moves is as new as any.
+        let young = needed(profile, WARMUP, 2);
+        let ripe = [young, young, SHAPE_WARMUP];
         let budget = profile.budget as f32;
         let control = self.control.after(elapsed, budget);
         let least = bar(interval, budget);
@@ -192,8 +207,28 @@ impl Auto {
             let (next, z) = old.odds[expert].next(errors[expert], counts[expert]);
             tracks.odds[expert] = next;
             bars[expert] = old.odds[expert].bar(least, counts[expert]) * control.lifted(expert);
+            if counts[expert] < ripe[expert] {
+                continue;
+            }
             ratios[expert] = f64::from((z / bars[expert]).max(0.0)).min(HIGHEST_RATIO);
         }
+        // A single reading far beyond any before is odd at once.
+        let error_in_noises = if old.noise > 0.0 {
+            error * scaled / old.noise
+        } else {
+            0.0
+        };
+        let farthest = BEYOND * old.peak * control.lifted(SEASON);
+        if n >= young && old.peak > 0.0 {
+            let ratio = f64::from(error_in_noises / farthest).min(HIGHEST_RATIO);
+            ratios[SEASON] = ratios[SEASON].max(ratio);
+        }
+        let taught = if n > SETTLED {
+            error_in_noises.min(BEYOND * old.peak)
+        } else {
+            error_in_noises
+        };
+        tracks.peak = flushed((old.peak * (1.0 - PEAK_RATE)).max(taught));
         // Nothing is usual for a sensor that has never changed but its value.
         if self.varied == 0 && unit > 0.0 {
             ratios[SEASON] = HIGHEST_RATIO;
@@ -216,13 +251,13 @@ impl Auto {
             });
         let ratio = graded[best];
         let abnormal = severity(ratio, profile);
-        let fires = control.open(profile.for_readings);
+        let fires = control.open(profile.for_readings, ratio);
 
         let missing = missing(profile, WARMUP, 2, self.readings);
         let judgement = if missing > 0 {
             Judgement::Warming(missing)
         } else {
-            let room = self.room(&bars, n, scaled, usual);
+            let room = self.room(&bars, n, scaled, farthest, usual);
             let widest = (profile.mindev, f64::from(own) * unit);
             let reach = |room: f64| (room * unit).max(widest.0).max(widest.1);
             let watched = |side, bound: f64| {
@@ -269,6 +304,7 @@ impl Auto {
             } else {
                 crossed
             },
+            fires,
             judgement,
         }
     }
@@ -279,7 +315,7 @@ impl Auto {
         self.interval = look.interval;
         let warm = matches!(look.judgement, Judgement::Scored(_));
         self.control = if warm {
-            look.control.next(look.crossed)
+            look.control.next(look.crossed, look.fires)
         } else {
             look.control
         };
@@ -319,9 +355,17 @@ impl Auto {
     }
 
     /// How far below and above the usual a reading may lie before the season or the level expert finds it odd, in units.
-    fn room(&self, bars: &[f32; EXPERTS], n: u32, scaled: f32, usual: f64) -> (f64, f64) {
+    fn room(
+        &self,
+        bars: &[f32; EXPERTS],
+        n: u32,
+        scaled: f32,
+        farthest: f32,
+        usual: f64,
+    ) -> (f64, f64) {
         let old = &self.tracks;
-        let season = f64::from(old.odds[SEASON].room(bars[SEASON], n) / scaled);
+        let season = old.odds[SEASON].room(bars[SEASON], n);
+        let season = f64::from(season.min(farthest * old.noise) / scaled);
         let level = f64::from(old.odds[LEVEL].room(bars[LEVEL], n));
         let rate = FAST_RATE.max(1.0 / f64::from(n));
         // Where the fast mean would go too far.

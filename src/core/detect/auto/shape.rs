@@ -14,6 +14,7 @@ const LEVEL: usize = 3;
 const LIVELY: usize = 4;
 /// Readings before a feature is worth learning.
 const BEGIN: u32 = 10;
+
 /// Readings of features before a distance from them is.
 const KNOWN: u32 = 30;
 /// The standard deviation of a normal variable for one unit of its mean absolute value, √(π/2).
