@@ -3,6 +3,7 @@
 
   scripts/plots.py             draws docs/guide/detectors/*.svg and fills the tables of docs/guide/detectors.md and of
                                README.md from the CSV files beside the pictures
+  scripts/plots.py --check     tells whether they are what it would make of the CSV files
   scripts/plots.py --measure   measures those figures first, with `make scenarios` (minutes: SEEDS=10 is quicker), and
                                the benchmark with `anomaly evaluate`, where NAB names its directory
 
@@ -143,6 +144,18 @@ class Figures:
 
 # ---------------------------------------------------------------- drawing
 
+CHECK = sys.argv[1:] == ["--check"]
+STALE = []
+
+
+def write(path, text):
+    """Writes a file, or notes that it is not what it should be."""
+    if not CHECK:
+        path.write_text(text)
+    elif not path.exists() or path.read_text() != text:
+        STALE.append(str(path.relative_to(ROOT)))
+
+
 STYLE = """
   text { font: 11px system-ui, 'DejaVu Sans', sans-serif; fill: #333; }
   .title { font-weight: 600; font-size: 12px; }
@@ -186,7 +199,7 @@ class Picture:
             f'width="{self.width}" height="{self.height}" role="img">'
         )
         lines = [head, f"<title>{escape(self.title)}</title>", f"<style>{STYLE}</style>", *self.parts, "</svg>"]
-        (DIR / f"{name}.svg").write_text("\n".join(lines) + "\n")
+        write(DIR / f"{name}.svg", "\n".join(lines) + "\n")
 
 
 class Panel:
@@ -402,7 +415,7 @@ def fill(page, name, table):
     if begin not in text or end not in text:
         raise SystemExit(f"plots: {page.name} has no {begin} … {end}")
     before, rest = text.split(begin, 1)
-    page.write_text(f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}")
+    write(page, f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}")
 
 
 def draw():
@@ -426,8 +439,10 @@ def draw():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in ([], ["--measure"]):
+    if sys.argv[1:] not in ([], ["--check"], ["--measure"]):
         raise SystemExit(__doc__)
-    if sys.argv[1:]:
+    if sys.argv[1:] == ["--measure"]:
         measure()
     draw()
+    if STALE:
+        raise SystemExit(f"plots: run scripts/plots.py, since it would change {', '.join(STALE)}")
