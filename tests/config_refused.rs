@@ -105,7 +105,6 @@ fn what_is_not_built_yet_can_be_switched_off_but_not_on() {
         ("mad", "3"),
         ("ewma", "3"),
         ("cusum", "5"),
-        ("auto", "on"),
         ("stuck", "1000"),
         ("nodata", "1000"),
         ("expire", "1000"),
