@@ -219,19 +219,6 @@ fn the_stored_form_is_that_of_its_version() {
         "a new version needs its own corpus, beside this"
     );
     for (name, sensor) in all_stories() {
-        if let Some(dir) = std::env::var_os("ANOMALY_WRITE_CORPUS") {
-            let lines: Vec<String> = hex(&sensor.stored())
-                .as_bytes()
-                .chunks(100)
-                .map(|l| String::from_utf8_lossy(l).into_owned() + "\n")
-                .collect();
-            std::fs::write(
-                std::path::Path::new(&dir).join(format!("model-v2-{name}.hex")),
-                lines.concat(),
-            )
-            .unwrap();
-            continue;
-        }
         assert_eq!(
             hex(&sensor.stored()),
             hex(&pinned_2(name)),
