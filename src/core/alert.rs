@@ -46,6 +46,8 @@ pub enum End {
     Evicted,
     /// ANOMALY.RESET.
     Reset,
+    /// No reading for as long as `expire` says.
+    Forgotten,
 }
 
 /// Everything an alert says beside its episode.
@@ -107,6 +109,9 @@ impl Alert {
             End::Expired => "the sensor expired",
             End::Evicted => "the sensor was evicted for want of memory",
             End::Reset => "the sensor was reset",
+            End::Forgotten => {
+                "the sensor sent nothing for as long as expire allows and was forgotten"
+            }
         };
         let lasted = newest.at.since(episode.start);
         let lasted = if lasted > 0 {

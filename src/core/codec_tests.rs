@@ -49,7 +49,7 @@ fn stories() -> Vec<(&'static str, Sensor)> {
 
 /// What version 2 has beside that.
 fn later_stories() -> Vec<(&'static str, Sensor)> {
-    let on = "zscore 3 mad 3 ewma 3 cusum 4 stuck 5000 window 5 warmup 4";
+    let on = "zscore 3 mad 3 ewma 3 cusum 4 stuck 5000 nodata 60000 window 5 warmup 4";
     let told = |readings: &[f64]| {
         let mut sensor = Sensor::new(on);
         for (second, value) in (1..).zip(readings) {
@@ -283,7 +283,7 @@ fn survives(damaged: &[u8]) {
         {
             let outcome = sensor.add(newest.saturating_add(1000 * i as i64), value);
             let profile = sensor.profile();
-            let told = crate::command::info::reply(KEY, &sensor.model, &profile, 0);
+            let told = crate::command::info::reply(KEY, &sensor.model, &profile, at(0), 0);
             let mut numbers = crate::testing::doubles(&told);
             numbers.push(outcome.score());
             assert!(numbers.iter().all(|x| x.is_finite()), "{told:?}");

@@ -55,6 +55,10 @@ pub struct Profile {
     pub drift: f64,
     /// Longest time without a change of value.
     pub stuck: Option<u64>,
+    /// Longest time without a reading, by the server's clock.
+    pub nodata: Option<u64>,
+    /// Time without a reading after which the sensor is forgotten, by the server's clock.
+    pub expire: Option<u64>,
     /// Largest change per second.
     pub rate: Option<f64>,
     /// Length of the rolling window.
@@ -130,6 +134,8 @@ impl Profile {
             cusum: number(Setting::Cusum),
             drift: number(Setting::Drift).unwrap_or(0.0),
             stuck: timeout(Setting::Stuck),
+            nodata: timeout(Setting::Nodata),
+            expire: timeout(Setting::Expire),
             rate: number(Setting::Rate),
             window: readings(Setting::Window) as usize,
             critical: number(Setting::Critical).unwrap_or(1.5),
@@ -176,7 +182,8 @@ impl Profile {
                 Kind::Rate => self.rate.is_some(),
                 Kind::Cusum => self.cusum.is_some(),
                 Kind::Stuck => self.stuck.is_some(),
-                Kind::Auto | Kind::Nodata => false,
+                Kind::Nodata => self.nodata.is_some(),
+                Kind::Auto => false,
             }
     }
 
@@ -190,7 +197,8 @@ impl Profile {
             Kind::Rate => self.rate,
             Kind::Cusum => self.cusum,
             Kind::Stuck => self.stuck.map(|ms| ms as f64),
-            Kind::Range | Kind::Auto | Kind::Nodata => None,
+            Kind::Nodata => self.nodata.map(|ms| ms as f64),
+            Kind::Range | Kind::Auto => None,
         }
     }
 

@@ -111,8 +111,8 @@ settings! {
     Auto "auto" "off" Switch, later, "the parameter-free detector";
     Season "season" "86400000" Count(1000, YEARS_100), built, "ms: period of the cycle that `auto` learns";
     Stuck "stuck" "off" Timeout, built, "ms without any change of value";
-    Nodata "nodata" "off" Timeout, later, "ms without a reading, by the server's clock";
-    Expire "expire" "off" Timeout, later, "ms without a reading after which the sensor is forgotten; its series stays";
+    Nodata "nodata" "off" Timeout, built, "ms without a reading, by the server's clock";
+    Expire "expire" "off" Timeout, built, "ms without a reading after which the sensor is forgotten; its series stays";
     Window "window" "30" Count(2, 10_000), built, "readings that `zscore` and `mad` compare with";
     Critical "critical" "1.5" Number(1.0, 1e6), built, "a statistic at this multiple of its threshold is critical, not a warning";
     Direction "direction" "both" Direction, built, "both, high or low: the side that is watched";

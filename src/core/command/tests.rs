@@ -341,7 +341,7 @@ fn explain(sensor: &mut Sensor, ms: i64, value: f64) -> Reply {
 
 fn told(sensor: &mut Sensor) -> Reply {
     let profile = sensor.profile();
-    info::reply(KEY, &sensor.model, &profile, 777)
+    info::reply(KEY, &sensor.model, &profile, at(0), 777)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::command::{Reply, add, info};
 use crate::model::{Outcome, Verdict};
 use crate::reading::Reading;
 use crate::reason;
-use crate::testing::{KEY, Noise, Sensor, any_value, cases, doubles, get, reading};
+use crate::testing::{KEY, Noise, Sensor, any_value, at, cases, doubles, get, reading};
 use crate::units::{Severity, Side};
 
 /// What the tests must know of a detector: how to switch it on, how to make a reading of a given ratio.
@@ -694,7 +694,7 @@ fn info_and_explain_show_what_the_detector_goes_by() {
     for row in rows() {
         let shown = |sensor: &mut Sensor| {
             let profile = sensor.profile();
-            let told = info::reply(KEY, &sensor.model, &profile, 0);
+            let told = info::reply(KEY, &sensor.model, &profile, at(0), 0);
             let detector = get(get(&told, "detectors"), row.name()).clone();
             [
                 "score",
@@ -791,7 +791,7 @@ proptest! {
                 let outcome = sensor.add(*ms, *value);
                 let profile = sensor.profile();
                 let explained = add::explained(reading(*ms, *value), &outcome, &profile);
-                let told = info::reply(KEY, &sensor.model, &profile, 0);
+                let told = info::reply(KEY, &sensor.model, &profile, at(0), 0);
                 prop_assert!((0.0..=1.0).contains(&outcome.score()));
                 for x in doubles(&explained).into_iter().chain(doubles(&told)) {
                     prop_assert!(x.is_finite(), "{settings}: {explained:?} {told:?}");
