@@ -1,8 +1,10 @@
 //! The reading that is taken in is that of the entry just added, however its command comes to run: the module need not have
 //! read it back from the stream, and must never mistake one command's words for another's.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use anomaly_tests::{
-    Server, args, assert_same, call, entries, error, field, float, text, wait_until,
+    Server, Stop, args, assert_same, call, entries, error, field, float, text, wait_until,
 };
 
 fn watching() -> Server {
@@ -35,45 +37,24 @@ fn sources(server: &Server) -> Vec<(String, String)> {
 #[test]
 fn commands_held_back_by_a_pause_are_read_as_they_run() {
     let server = watching();
-    server.cmd(&["CLIENT", "PAUSE", "600000", "WRITE"]);
-    let (mut a, mut b, mut c) = (server.conn(), server.conn(), server.conn());
-    let held = |n: &str| server.info("clients")["blocked_clients"] == n;
-    std::thread::scope(|threads| {
-        let one = threads.spawn(|| {
-            call(
-                &mut a,
-                &["XADD", "raw", "5-1", "id", "a", "t", "11", "ts", "1"],
-            )
-        });
-        wait_until("one is held back", || held("1"));
-        let two = threads.spawn(|| call(&mut b, &["XADD", "raw", "5-2", "id", "b", "t", "22"]));
-        wait_until("two are held back", || held("2"));
-        // Refused, since its id is too small by then: the words of this one belong to no entry.
-        let three = threads.spawn(|| {
-            anomaly_tests::try_call(
-                &mut c,
-                &["XADD", "raw", "1-1", "id", "c", "t", "33", "ts", "1"],
-            )
-        });
-        wait_until("three are held back", || held("3"));
-        server.cmd(&["CLIENT", "UNPAUSE"]);
-        assert_eq!(
-            [one, two].map(|reply| text(&reply.join().unwrap())),
-            ["5-1", "5-2"]
-        );
-        assert!(
-            three
-                .join()
-                .unwrap()
-                .unwrap_err()
-                .contains("equal or smaller")
-        );
-    });
+    let mut connections = [server.conn(), server.conn(), server.conn()];
+    // Until the pause is over by itself no other command comes: the last of them is the one that was seen last.
+    server.cmd(&["CLIENT", "PAUSE", "500", "WRITE"]);
+    for (n, connection) in (1..).zip(&mut connections) {
+        let (device, value) = (format!("d{n}"), n.to_string());
+        let words = ["XADD", "raw", "*", "id", &device, "t", &value, "ts", "1"];
+        let packed = redis::cmd(words[0]).arg(&words[1..]).get_packed_command();
+        connection.send_packed_command(&packed).unwrap();
+    }
+    for connection in &mut connections {
+        let id = connection.recv_response().unwrap();
+        assert!(text(&id).contains('-'));
+    }
+    let devices = ["d1", "d2", "d3"];
     assert_eq!(
-        ["a", "b"].map(|device| value(&server, device)),
-        [11.0, 22.0]
+        devices.map(|device| value(&server, device)),
+        [1.0, 2.0, 3.0]
     );
-    assert_eq!(server.info("anomaly")["anomaly_sensors"], "3");
 }
 
 #[test]
@@ -102,7 +83,7 @@ fn the_words_of_a_refused_command_are_not_those_of_the_next() {
                 1,
                 "raw"
             ],
-            args!["XADD", "raw", "7-2", "id", "d", "t", "4"],
+            args!["XADD", "raw", "7-2", "id", "d", "t", "4", "ts", "1"],
             args!["XADD", "raw", "1-1", "id", "x", "t", "9"],
             args!["XADD", "raw", "7-3", "id", "e", "t", "5", "ts", "2"],
             args!["EXEC"],
@@ -201,48 +182,82 @@ fn an_alert_and_a_dead_letter_name_their_entry_however_it_was_added() {
     assert_eq!(dead[0].1[1], ("id".into(), id));
 }
 
+/// Adds entries until it is told to stop; how many.
+fn produce(server: &Server, stop: &AtomicBool) -> u32 {
+    let mut connection = server.conn();
+    let mut n = 0u32;
+    while !stop.load(Relaxed) {
+        n += 1;
+        let (device, value, at) = (
+            format!("d{}", n % 50),
+            (n % 1400).to_string(),
+            n.to_string(),
+        );
+        let mut words = vec![
+            "XADD", "raw", "MAXLEN", "~", "100", "*", "id", &device, "t", &value,
+        ];
+        if n % 2 == 0 {
+            words.extend(["ts", &at]);
+        }
+        call(&mut connection, &words);
+    }
+    n
+}
+
+/// Where nobody listens nothing is passed on, and nobody notices when somebody begins to.
 #[test]
 fn a_replica_that_joins_under_traffic_has_every_reading() {
-    let master = watching();
-    let replica = Server::builder().start();
-    master.cmd(&["CONFIG", "SET", "repl-backlog-ttl", "1"]);
-    master.cmd(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let joined = |replica: &Server| replica.info("replication")["master_link_status"] == "up";
-    std::thread::scope(|threads| {
-        let producer = threads.spawn(|| {
-            let mut connection = master.conn();
-            let mut n = 0u32;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                n += 1;
-                let (device, value) = (format!("d{}", n % 50), (n % 1400).to_string());
-                let mut words = vec![
-                    "XADD", "raw", "MAXLEN", "~", "100", "*", "id", &device, "t", &value,
-                ];
-                let at = n.to_string();
-                if n % 2 == 0 {
-                    words.extend(["ts", &at]);
-                }
-                call(&mut connection, &words);
-            }
-            n
-        });
-        for round in 0..5 {
-            // The first time nobody ever followed; later the backlog of the last one is gone, or is not.
+    for diskless in ["yes", "no"] {
+        let master = watching();
+        // The fork takes a while, in which there is much to pass on.
+        master.cmd(&["DEBUG", "POPULATE", "200000", "filler", "100"]);
+        master.cmd(&["CONFIG", "SET", "repl-diskless-sync", diskless]);
+        master.cmd(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        let replica = Server::builder().start();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            let producer = threads.spawn(|| produce(&master, &stop));
             replica.cmd(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
-            wait_until("the replica has joined", || joined(&replica));
-            replica.cmd(&["REPLICAOF", "NO", "ONE"]);
-            if round % 2 == 0 {
-                master.wait_until("the backlog is given up", || {
-                    master.info("replication")["repl_backlog_active"] == "0"
-                });
-            }
-        }
-        replica.cmd(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
-        wait_until("the replica has joined", || joined(&replica));
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(producer.join().unwrap() > 1000);
+            wait_until("the replica has joined", || {
+                replica.info("replication")["master_link_status"] == "up"
+            });
+            stop.store(true, Relaxed);
+            assert!(producer.join().unwrap() > 100);
+        });
+        master.replica_in_sync(&replica);
+        master.cmd(&[
+            "EVAL",
+            "for i = 0, 199999 do redis.call('UNLINK', 'filler:' .. i) end",
+            "0",
+        ]);
+        master.replica_in_sync(&replica);
+        assert_same(&replica.picture(), &master.picture());
+    }
+}
+
+#[test]
+fn an_append_only_file_begun_under_traffic_has_every_reading() {
+    let mut server = Server::builder().config("appendfsync always").start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "1000"]);
+    server.cmd(&["ANOMALY.WATCH", "SET", "raw*"]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let producer = threads.spawn(|| produce(&server, &stop));
+        server.wait_until("readings come in", || {
+            server.info("anomaly")["anomaly_readings"]
+                .parse::<u32>()
+                .unwrap()
+                > 200
+        });
+        server.cmd(&["CONFIG", "SET", "appendonly", "yes"]);
+        server.cmd(&["CONFIG", "REWRITE"]);
+        server.wait_until("the file is there", || {
+            server.info("persistence")["aof_rewrite_in_progress"] == "0"
+        });
+        stop.store(true, Relaxed);
+        producer.join().unwrap();
     });
-    master.replica_in_sync(&replica);
-    assert_same(&replica.picture(), &master.picture());
+    let before = server.picture();
+    server.restart(Stop::Kill9);
+    assert_same(&server.picture(), &before);
 }
