@@ -35,6 +35,7 @@ mod panics;
 mod refused;
 mod replicas;
 mod replication;
+mod right_entry;
 mod rules;
 mod series;
 mod settings;

@@ -31,8 +31,8 @@ pub struct Source<'a> {
     pub metric: &'a [u8],
     /// The stream's key.
     pub stream: &'a [u8],
-    /// The entry.
-    pub id: StreamId,
+    /// The entry, where it is known.
+    pub id: Option<StreamId>,
 }
 
 /// What ended an episode from outside.
@@ -232,11 +232,12 @@ impl<'a> Facts<'a> {
                 .unwrap_or(b"default"),
         );
         put("reason", self.reason.as_bytes());
-        if let Some(source) = self.source {
-            put(
-                "source",
-                &[source.stream, b" ", source.id.to_string().as_bytes()].concat(),
-            );
+        if let Some((source, id)) = self
+            .source
+            .and_then(|source| source.id.map(|id| (source, id)))
+        {
+            let id = id.to_string();
+            put("source", &[source.stream, b" ", id.as_bytes()].concat());
         }
         fields.extend(self.extra);
         Alert { event, fields }

@@ -39,6 +39,7 @@ pub mod text;
 pub mod units;
 pub mod watch;
 pub mod window;
+pub mod xadd;
 
 #[cfg(test)]
 mod testing;
