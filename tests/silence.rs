@@ -329,6 +329,18 @@ fn an_inactive_sensor_is_forgotten_with_its_episode_and_its_series_stays() {
 }
 
 #[test]
+fn a_sensor_that_is_forgotten_while_it_is_missed_is_resolved_after_it_fired() {
+    let server = Server::start();
+    set(&server, &format!("* nodata 100 expire 400 {ONLY}"));
+    add(&server, "s", 5.0);
+    server.wait_until("it is gone", || events(&server).len() == 2);
+    assert_eq!(events(&server), ["firing", "resolved"]);
+    let told = server.stream("anomaly:alerts");
+    let at = |n: usize| value(&told[n].1, "ts").parse::<i64>().unwrap();
+    assert!(at(1) >= at(0), "{told:?}");
+}
+
+#[test]
 fn a_sensor_that_sends_is_not_forgotten() {
     let server = Server::start();
     set(&server, "* expire 600 auto off");
