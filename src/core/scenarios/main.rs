@@ -23,6 +23,7 @@ mod sensor;
 mod signal;
 mod suite;
 mod table;
+mod trace;
 mod trouble;
 mod upkeep;
 

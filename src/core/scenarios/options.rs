@@ -10,7 +10,7 @@ The acceptance scenarios of the detectors (RESEARCH.md, \"Beyond the benchmark\"
   make scenarios                                   everything: 100 seeds, 30 days
   make scenarios SEEDS=10 DAYS=3                   a quick look
   make scenarios DETECTORS='auto on' SCENARIOS=3,4 CADENCES=1min
-  make scenarios CSV=figures.csv                   the figures as a file too
+  make scenarios CSV=figures.csv TRACE=trace.csv   the figures as a file too, and one sensor reading by reading
 
 SEEDS      sensors for each figure, 100
 DAYS       length of a run on clean data, 30 (scenarios that need more take more)
@@ -19,6 +19,7 @@ CADENCES   1s, 1min, 1h
 SCENARIOS  1 to 10
 THREADS    as many as there are processors
 CSV        a file for the figures
+TRACE      a file for what each detector says of one sensor (docs/guide/detectors.md shows it)
 ";
 
 /// The detectors that are compared unless others are named, with their default settings.
@@ -58,6 +59,7 @@ pub(crate) struct Options {
     pub(crate) scenarios: Vec<u8>,
     pub(crate) threads: usize,
     pub(crate) csv: Option<String>,
+    pub(crate) trace: Option<String>,
 }
 
 impl Default for Options {
@@ -70,6 +72,7 @@ impl Default for Options {
             scenarios: (1..=10).collect(),
             threads: thread::available_parallelism().map_or(2, usize::from),
             csv: None,
+            trace: None,
         }
     }
 }
@@ -119,6 +122,7 @@ impl Options {
             })?;
         }
         options.csv = given("CSV");
+        options.trace = given("TRACE");
         Ok(options)
     }
 }

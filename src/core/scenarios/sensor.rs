@@ -2,7 +2,7 @@
 
 use anomaly_core::command::config;
 use anomaly_core::episode::Event;
-use anomaly_core::model::Verdict;
+use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model, Reading, Rules};
 
@@ -34,16 +34,23 @@ impl Sensor {
         })
     }
 
-    /// Takes in a reading; whether an alert says `firing`.
-    pub(crate) fn fires(&mut self, at: i64, value: f64) -> bool {
-        let Some(time) = Timestamp::from_millis(at) else {
-            return false;
+    /// Takes in a reading; `None` at a time that no reading can have.
+    pub(crate) fn reads(&mut self, at: i64, value: f64) -> Option<Outcome> {
+        let reading = Reading {
+            at: Timestamp::from_millis(at)?,
+            value,
         };
-        let reading = Reading { at: time, value };
         let outcome = self.model.ingest(KEY, reading, &mut self.rules);
         if self.warm.is_none() && outcome.verdict != Verdict::Warmup {
             self.warm = Some(at);
         }
-        matches!(outcome.transition, Some((Event::Firing, _)))
+        Some(outcome)
+    }
+
+    /// Takes in a reading; whether an alert says `firing`.
+    pub(crate) fn fires(&mut self, at: i64, value: f64) -> bool {
+        let outcome = self.reads(at, value);
+        let transition = outcome.and_then(|outcome| outcome.transition);
+        matches!(transition, Some((Event::Firing, _)))
     }
 }

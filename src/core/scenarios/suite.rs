@@ -90,3 +90,73 @@ pub(crate) fn measure(
     });
     Ok(measured.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::CADENCES;
+
+    fn figures(name: &str, detector: &str, threads: usize) -> Vec<f64> {
+        let options = Options {
+            seeds: 5,
+            days: 3,
+            threads,
+            ..Options::default()
+        };
+        let named = |scenario: &&Scenario| scenario.name == name;
+        let scenario = *scenarios().iter().find(named).unwrap();
+        let measured = measure(&scenario, CADENCES[1], detector, &options).unwrap();
+        measured.iter().map(|measured| measured.figure).collect()
+    }
+
+    #[test]
+    fn a_detector_that_never_fires_catches_nothing_and_one_that_sees_everything_all() {
+        let (blind, sharp) = ("max 1e9", "min 12 max 28");
+        assert_eq!(figures("white noise", blind, 2), [0.0, 0.0]);
+        assert_eq!(figures("white noise", sharp, 2), [0.0, 0.0]);
+        assert_eq!(
+            figures("level shift of 5 sd", blind, 2),
+            [0.0, f64::INFINITY, 0.0]
+        );
+        assert_eq!(figures("spike of 20 sd", blind, 2), [0.0, 0.0]);
+        assert_eq!(figures("spike of 20 sd", sharp, 2), [100.0, 0.0]);
+        assert_eq!(
+            figures("noise stuck for 3 h", "stuck 600000 auto off", 2),
+            [100.0]
+        );
+        assert_eq!(figures("ramp of 1 sd per hour", blind, 2), [0.0]);
+    }
+
+    #[test]
+    fn a_detector_that_fires_on_noise_is_told_how_often() {
+        // 1 in 44 readings is beyond 2 sd on one side; an episode lasts until three in a row are not.
+        let [mean, worst] = figures("white noise", "max 22 clear 1", 2)[..] else {
+            panic!("two figures");
+        };
+        assert!((25.0..40.0).contains(&mean), "{mean}");
+        assert!(worst >= mean);
+    }
+
+    #[test]
+    fn figures_do_not_depend_on_the_number_of_threads() {
+        for name in [
+            "AR(.95) noise",
+            "10 % lost and an outage of 12 h",
+            "5 % repeated",
+        ] {
+            let one = figures(name, "zscore 3", 1);
+            assert_eq!(one, figures(name, "zscore 3", 3), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_refused_is_said() {
+        let white = scenarios()[0];
+        let wrong = measure(&white, CADENCES[1], "zscore no", &Options::default());
+        assert!(
+            wrong
+                .unwrap_err()
+                .contains("setting 'zscore' cannot be 'no'")
+        );
+    }
+}

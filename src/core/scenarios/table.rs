@@ -8,18 +8,18 @@ use std::time::Instant;
 use crate::options::{Options, refusal};
 use crate::sensor::Sensor;
 use crate::suite::{Measured, measure, scenarios};
-use crate::upkeep;
+use crate::{trace, upkeep};
 
 const LEGEND: &str = "\
 A sensor for each seed. sd: the standard deviation of its noise, 1, around a level of 20; the noise is white unless it is named.
 FPD: firing alerts per sensor-day on data in which nothing is wrong, from the first reading whose verdict is not `warmup`.
 Events come after 2 days (300 readings if that is more, and up to a tenth more, by seed); 1, 2, 6 and 7 (drift) last DAYS.
 caught: an alert `firing` within 60 readings of the first abnormal one, unless the row says otherwise; an episode that was
-  open already does not count. delay: readings after the first abnormal one, 0 is that one; never caught is infinite.
+  open already does not count, an alert that is false by chance does: read it beside FPD. delay: readings after the first abnormal one, 0 is that one; never caught is infinite.
 p99: what 99 in 100 sensors stay at or below. An hour is 60 readings where readings come less often.
 2: a sine of 5 sd to either side, a third of it at weekends. 6: 10 ± 3 events per reading, resets every 3 days on average.
 8: daily cycle of 5 sd; FPD from day 8 on, the first hour after the outage apart; where there is less than .02 without loss, that.
-9, 10: alarms are those on white noise with six shifts of 10 sd for 30 readings in 3 days (10: at the very same reading).
+9, 10: white noise with three shifts of 10 sd for 30 readings in 3 days; 9: alarms during these, 10: all, at the very same reading.
    Readings that come too late are not scored, so shuffling leaves a sensor about half of its readings.
 ! marks a figure that does not keep to its bar.";
 
@@ -90,6 +90,10 @@ pub(crate) fn print(options: &Options) -> Result<(), String> {
     if let Some(path) = &options.csv {
         fs::write(path, csv(&all)).map_err(|error| format!("CSV={path}: {error}"))?;
     }
+    if let Some(path) = &options.trace {
+        let csv = trace::csv(&built).map_err(|wrong| refusal(&wrong))?;
+        fs::write(path, csv).map_err(|error| format!("TRACE={path}: {error}"))?;
+    }
     Ok(())
 }
 
@@ -107,7 +111,8 @@ fn text(line: &[Measured]) -> String {
     );
     for measured in line {
         let mark = if measured.met() { ' ' } else { '!' };
-        let _ = write!(text, " {:>10}{mark}", short(measured.figure));
+        let width = measured.detector.len().max(10);
+        let _ = write!(text, " {:>width$}{mark}", short(measured.figure));
     }
     text
 }
