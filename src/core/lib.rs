@@ -13,6 +13,7 @@
 pub mod alert;
 pub mod codec;
 pub mod command;
+pub mod deadlines;
 pub mod detect;
 pub mod document;
 pub mod entry;
@@ -31,12 +32,14 @@ pub mod reason;
 pub mod recent;
 pub mod rule;
 pub mod setting;
+pub mod silence;
 pub mod stream_id;
 pub mod template;
 pub mod text;
 pub mod units;
 pub mod watch;
 pub mod window;
+pub mod xadd;
 
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+<<<<<<< HEAD
 use crate::detect::{Auto, Baseline, Cusum, Ewma, Finding, Judgement, Kind, Look};
+=======
+use crate::detect::{Baseline, Cusum, Ewma, Finding, Judgement, Kind, nodata};
+>>>>>>> stat
 use crate::episode::{Alarm, Episode, Event};
 use crate::key::fingerprint;
 use crate::late::LateStreak;
@@ -40,6 +44,16 @@ impl Verdict {
         Self::Late,
         Self::Duplicate,
     ];
+
+    /// Of a reading of that severity.
+    #[must_use]
+    pub fn of(severity: Option<Severity>) -> Self {
+        match severity {
+            None => Self::Normal,
+            Some(Severity::Warning) => Self::Warning,
+            Some(Severity::Critical) => Self::Critical,
+        }
+    }
 
     /// The word of the reply.
     #[must_use]
@@ -115,6 +129,8 @@ pub struct Model {
     pub arrived: Timestamp,
     /// The last readings, if the rule keeps any.
     pub recent: Option<Box<Recent>>,
+    /// The number under which the server's timer knows it, 0: none. A matter of this server: it is not stored.
+    pub timer: u32,
     pub(crate) profile: Option<Arc<Profile>>,
     pub(crate) epoch: u32,
 }
@@ -136,6 +152,7 @@ impl Default for Model {
             alarm: Alarm::default(),
             arrived: Timestamp::ZERO,
             recent: None,
+            timer: 0,
             profile: None,
             epoch: 0,
         }
@@ -200,6 +217,7 @@ impl Model {
         };
         Self {
             alarm,
+            timer: 0,
             profile: None,
             epoch: 0,
             ..self.clone()
@@ -214,13 +232,15 @@ impl Model {
         };
         *self = Self {
             alarm,
+            arrived: self.arrived,
+            timer: self.timer,
             ..Self::default()
         };
     }
 
-    /// Forgets what rules it goes by: its key has changed.
+    /// Forgets what rules it goes by, and the timer: its key has changed.
     pub fn renamed(&mut self) {
-        self.epoch = 0;
+        (self.epoch, self.timer) = (0, 0);
     }
 
     /// The profile it would go by now, without taking it on: looking must not change what replicas hold.
@@ -233,7 +253,7 @@ impl Model {
 
     /// Takes on the rules as they are now. Rules are matched when a sensor is first seen and when rules change, never
     /// per reading.
-    fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
+    pub(crate) fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
         if let Some(profile) = self
             .profile
             .as_ref()
@@ -243,6 +263,9 @@ impl Model {
         }
         let profile = rules.profile(key);
         self.baseline.fit(&profile);
+        if !profile.listens() {
+            self.arrived = Timestamp::ZERO;
+        }
         if profile.recent == 0 {
             self.recent = None;
         } else {
@@ -324,6 +347,9 @@ impl Model {
         let mut warming: Option<u32> = None;
         let crossed = self.alarm.crossed();
         let own = self.alarm.open().map(|episode| episode.kind);
+        if own == Some(Kind::Nodata) {
+            outcome.own = Some(nodata::judge(None, profile));
+        }
         for kind in Kind::BUILT.into_iter().filter(|kind| profile.has(*kind)) {
             let score = match self.baseline.judge(kind, reading, profile, crossed, look) {
                 Judgement::Skipped => 0.0,
@@ -351,6 +377,7 @@ impl Model {
         }
         match (&outcome.finding, warming) {
             (Some(finding), _) => {
+<<<<<<< HEAD
                 outcome.verdict = match finding.severity {
                     None => Verdict::Normal,
                     Some(Severity::Warning) => Verdict::Warning,
@@ -363,11 +390,28 @@ impl Model {
                         .alarm
                         .judged(reading.at, finding, profile, || fingerprint(key)),
                 };
+=======
+                outcome.verdict = Verdict::of(finding.severity);
+                let step = self
+                    .alarm
+                    .judged(reading.at, finding, profile, || fingerprint(key));
+>>>>>>> stat
                 (outcome.transition, outcome.suppressed) = (step.transition, step.suppressed);
             }
-            (None, Some(needed)) => (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed),
+            (None, _) if profile.has(Kind::Nodata) => {
+                // That it has arrived is all that is known of it, and it is normal.
+                let arrived = nodata::judge(None, profile);
+                let step = self
+                    .alarm
+                    .judged(reading.at, &arrived, profile, || fingerprint(key));
+                outcome.transition = step.transition;
+                outcome.own = Some(arrived);
+            }
             (None, None) if on == 0 => outcome.transition = self.alarm.resolve(reading.at, 0),
-            (None, None) => {}
+            (None, _) => {}
+        }
+        if let (None, Some(needed)) = (&outcome.finding, warming) {
+            (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed);
         }
     }
 

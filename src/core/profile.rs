@@ -61,6 +61,10 @@ pub struct Profile {
     pub budget: u64,
     /// Longest time without a change of value.
     pub stuck: Option<u64>,
+    /// Longest time without a reading, by the server's clock.
+    pub nodata: Option<u64>,
+    /// Time without a reading after which the sensor is forgotten, by the server's clock.
+    pub expire: Option<u64>,
     /// Largest change per second.
     pub rate: Option<f64>,
     /// Length of the rolling window.
@@ -139,6 +143,8 @@ impl Profile {
             season: count(Setting::Season),
             budget: count(Setting::Budget),
             stuck: timeout(Setting::Stuck),
+            nodata: timeout(Setting::Nodata),
+            expire: timeout(Setting::Expire),
             rate: number(Setting::Rate),
             window: readings(Setting::Window) as usize,
             critical: number(Setting::Critical).unwrap_or(1.5),
@@ -185,8 +191,13 @@ impl Profile {
                 Kind::Rate => self.rate.is_some(),
                 Kind::Cusum => self.cusum.is_some(),
                 Kind::Stuck => self.stuck.is_some(),
+<<<<<<< HEAD
                 Kind::Auto => self.auto,
                 Kind::Nodata => false,
+=======
+                Kind::Nodata => self.nodata.is_some(),
+                Kind::Auto => false,
+>>>>>>> stat
             }
     }
 
@@ -200,7 +211,8 @@ impl Profile {
             Kind::Rate => self.rate,
             Kind::Cusum => self.cusum,
             Kind::Stuck => self.stuck.map(|ms| ms as f64),
-            Kind::Range | Kind::Auto | Kind::Nodata => None,
+            Kind::Nodata => self.nodata.map(|ms| ms as f64),
+            Kind::Range | Kind::Auto => None,
         }
     }
 

@@ -12,17 +12,18 @@ use crate::units::Side;
 #[must_use]
 pub fn of_outcome(reading: Reading, outcome: &Outcome, profile: &Profile) -> String {
     match (&outcome.transition, &outcome.finding) {
-        (Some((Event::Resolved, episode)), Some(finding)) => {
-            let finding = outcome.own.as_ref().unwrap_or(finding);
-            of_return(reading, finding, episode, profile)
+        (Some((Event::Resolved, episode)), found) => {
+            match outcome.own.as_ref().or(found.as_ref()) {
+                Some(finding) => of_return(reading, finding, episode, profile),
+                None => format!(
+                    "no detector is on any more; {}",
+                    of_length(episode, reading)
+                ),
+            }
         }
-        (Some((Event::Resolved, episode)), None) => {
-            format!(
-                "no detector is on any more; {}",
-                of_length(episode, reading)
-            )
-        }
-        (Some((Event::Firing, episode)), Some(finding)) if profile.for_readings > 1 => {
+        (Some((Event::Firing, episode)), Some(finding))
+            if profile.for_readings > 1 && finding.kind != Kind::Nodata =>
+        {
             let run = profile.for_readings.min(episode.readings);
             format!(
                 "{}; {run} of {run} readings abnormal",
@@ -56,6 +57,7 @@ fn of_unjudged(reading: Reading, outcome: &Outcome, profile: &Profile) -> String
                 "no detector can judge a second reading of one instant ({})",
                 reading.at.millis()
             ),
+            false if profile.has(Kind::Nodata) => "no detector of values is on, only nodata".into(),
             false => "no detector is on".into(),
         },
     }
@@ -103,6 +105,12 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
             from,
         } => of_deviation(&said, finding, deviations, sd, from),
         Detail::Sum { sum, unit: sd } => of_sum(&said, finding, sum, sd),
+        Detail::Silence { ms: None } => format!("{said} has arrived: there is data again"),
+        Detail::Silence { ms: Some(ms) } => format!(
+            "no reading for {}, longer than the allowed {}; the last was {said}",
+            lasting(ms),
+            lasting(finding.threshold as i64)
+        ),
         Detail::Unchanged { ms } => of_unchanged(&said, finding, ms),
         Detail::Learnt {
             odd, noise, ratio, ..

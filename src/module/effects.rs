@@ -1,14 +1,17 @@
 //! Performs what an outcome asks for, in the one order: archive, replicate, alert, notify.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 
 use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::number;
+use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
+use crate::audience::Audience;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
@@ -33,31 +36,32 @@ pub(crate) fn describe_archive(ctx: Ctx) -> &'static str {
 
 lazy_static! {
     static ref APPLY_1: Constant = Constant::new(APPLY_VERSION);
+    static ref APPLY_2: Constant = Constant::new(APPLY_ARRIVAL);
     static ref YES: Constant = Constant::new(IN_SERIES);
     static ref NO: Constant = Constant::new("0");
     static ref ON_DUPLICATE: Constant = Constant::new("ON_DUPLICATE");
     static ref LAST: Constant = Constant::new("LAST");
 }
 
-/// A reading in words: its arguments where they can be passed on as they came, else made once for all calls.
+/// A reading in words: its arguments where they can be passed on as they came, else made once, when first asked for.
 pub(crate) struct Words<'a> {
+    ctx: Ctx,
     pub(crate) sensor: Str<'a>,
+    reading: Reading,
     at: Word<'a>,
     value: Word<'a>,
     source: Option<Source<'a>>,
 }
 
-enum Word<'a> {
-    Given(Str<'a>),
-    Made(OwnedStr),
+struct Word<'a> {
+    given: Option<Str<'a>>,
+    made: OnceCell<OwnedStr>,
 }
 
 impl Word<'_> {
-    fn get(&self) -> Str<'_> {
-        match self {
-            Self::Given(word) => *word,
-            Self::Made(word) => word.borrow(),
-        }
+    fn get(&self, make: impl FnOnce() -> OwnedStr) -> Str<'_> {
+        self.given
+            .unwrap_or_else(|| self.made.get_or_init(make).borrow())
     }
 }
 
@@ -71,18 +75,28 @@ impl<'a> Words<'a> {
         value: Option<Str<'a>>,
         source: Option<Source<'a>>,
     ) -> Self {
-        let given = |word: Option<Str<'a>>, text: &dyn Fn() -> String| {
-            word.map_or_else(|| Word::Made(ctx.string(text().as_bytes())), Word::Given)
+        let word = |given| Word {
+            given,
+            made: OnceCell::new(),
         };
-        // TimeSeries takes no leading zeros.
-        let at = at.filter(|at| !at.bytes().starts_with(b"0"));
-        let value = value.filter(|value| is_plain(value.bytes()));
         Self {
+            ctx,
             sensor,
-            at: given(at, &|| reading.at.millis().to_string()),
-            value: given(value, &|| number(reading.value)),
+            reading,
+            // TimeSeries takes no leading zeros.
+            at: word(at.filter(|at| !at.bytes().starts_with(b"0"))),
+            value: word(value.filter(|value| is_plain(value.bytes()))),
             source,
         }
+    }
+
+    fn at(&self) -> Str<'_> {
+        self.at.get(|| self.ctx.integer(self.reading.at.millis()))
+    }
+
+    fn value(&self) -> Str<'_> {
+        self.value
+            .get(|| self.ctx.string(number(self.reading.value).as_bytes()))
     }
 }
 
@@ -111,7 +125,7 @@ pub(crate) enum Archived {
 /// logged; the verdict stands.
 pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Archived {
     let series = ctx.string(&key::series(words.sensor.bytes()));
-    let (at, value) = (words.at.get(), words.value.get());
+    let (at, value) = (words.at(), words.value());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
     let exists = Key::exists(ctx, series.borrow());
     let called = if exists {
@@ -191,6 +205,8 @@ pub(crate) fn failed(ctx: Ctx, what: &str, why: &str) {
 
 /// Version of the internal command that [`replicate`] sends.
 pub(crate) const APPLY_VERSION: &str = "1";
+/// The same with the time of arrival.
+pub(crate) const APPLY_ARRIVAL: &str = "2";
 /// A reading of [`replicate`] that is in the series.
 pub(crate) const IN_SERIES: &str = "1";
 /// Before device, metric and stream, with the first reading of a series.
@@ -198,20 +214,40 @@ pub(crate) const LABELS: &[u8] = b"LABELS";
 
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
 /// nothing. About 70 bytes, and with the first reading of a series that comes from a stream its labels.
-pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
+pub(crate) fn replicate(
+    ctx: Ctx,
+    words: &Words<'_>,
+    archived: Archived,
+    arrival: Option<Timestamp>,
+) {
+    // An entry of a stream was itself a change that the server has counted; a command's own must be counted by passing it on.
+    if words.source.is_some() && !Audience::hears(ctx) {
+        return;
+    }
     let in_series = if archived == Archived::No {
         NO.get()
     } else {
         YES.get()
     };
-    let (at, value) = (words.at.get(), words.value.get());
-    let args = [APPLY_1.get(), words.sensor, at, value, in_series];
+    let (at, value) = (words.at(), words.value());
+    let arrival = arrival.map(|at| ctx.integer(at.millis()));
+    let args = match &arrival {
+        None => [APPLY_1.get(), words.sensor, at, value, in_series, NO.get()],
+        Some(arrival) => {
+            let arrival = arrival.borrow();
+            [APPLY_2.get(), words.sensor, at, value, in_series, arrival]
+        }
+    };
+    let args = match (&arrival, &args) {
+        (None, [first @ .., _]) => first,
+        (Some(_), all) => &all[..],
+    };
     match words
         .source
         .as_ref()
         .filter(|_| archived == Archived::First)
     {
-        None => ctx.replicate(c"ANOMALY._APPLY", &args),
+        None => ctx.replicate(c"ANOMALY._APPLY", args),
         Some(Source {
             device,
             metric,
@@ -219,7 +255,7 @@ pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
             ..
         }) => {
             let labels = [LABELS, device, metric, stream].map(|word| ctx.string(word));
-            ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&labels)].concat());
+            ctx.replicate(c"ANOMALY._APPLY", &[args, &borrowed(&labels)].concat());
         }
     }
 }

@@ -4,12 +4,14 @@
 //! command ─► commands ─┐
 //! XADD ────► hook ─────┤
 //! timer ───► backlog ──┤
+//! timer ───► silence ──┤
 //! _apply ──► commands ─┴─► ingest ─► core: Model::ingest ─► effects: archive, replicate, alert, notify ─► reply
 //! ```
 //!
 //! Everything runs on the server's main thread, but for `free` of a model, which may run on its background thread and
 //! touches nothing else. Every callback goes through [`fence`], since a panic that left one would end the server.
 
+mod audience;
 mod backlog;
 mod commands;
 mod datatype;
@@ -25,6 +27,7 @@ mod reply;
 mod scan;
 mod server;
 mod settings;
+mod silence;
 mod state;
 
 use std::ffi::c_int;

@@ -6,17 +6,21 @@ use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use anomaly_core::deadlines::Deadlines;
 use anomaly_core::episode::Event;
 use anomaly_core::model::{Outcome, Verdict};
+use anomaly_core::units::Timestamp;
 use anomaly_core::watch::{Watch, Watches};
 use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
 
+use crate::audience::Audience;
 use crate::backlog::{Cursor, Search};
-use crate::hook::Captured;
+use crate::hook::{Arguments, Captured};
 use crate::keyspace::Unlinked;
 use crate::server::Ctx;
 use crate::settings::Settings;
+use crate::silence::{Sweep, Timed};
 
 /// Counts since the server started, for INFO.
 #[derive(Default)]
@@ -34,6 +38,10 @@ pub(crate) struct Counts {
     pub(crate) archived: u64,
     pub(crate) archive_failures: u64,
     pub(crate) dead_letters: u64,
+    /// Looks at sensors whose deadline had passed.
+    pub(crate) looks: u64,
+    /// Sensors that `expire` had forgotten.
+    pub(crate) forgotten: u64,
     /// Readings of ADD and MADD that were timed, one in [`crate::commands::TIMED`].
     pub(crate) timed_readings: u64,
     /// What those took.
@@ -97,8 +105,10 @@ pub(crate) struct State {
     pub(crate) rules: Rules,
     pub(crate) watches: Watches,
     /// The watch of each stream that has been added to, if any, as of `watched_epoch`.
-    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>>,
+    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>, foldhash::fast::RandomState>,
     pub(crate) watched_epoch: u32,
+    /// What the command that is about to run adds to a watched stream.
+    pub(crate) arguments: Arguments,
     /// Entries of watched streams that are yet to be taken in by the job of the command that added them.
     pub(crate) captured: Vec<Captured>,
     /// What watched streams held before, and is yet to be read.
@@ -109,6 +119,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
+    pub(crate) audience: Audience,
     /// Settings come from a client from now on, no longer from the configuration.
     pub(crate) loaded: bool,
     /// TimeSeries was looked for and is not there; looked for again when a module is loaded.
@@ -120,6 +131,14 @@ pub(crate) struct State {
     /// The sensor whose next reading is to provoke a panic.
     #[cfg(debug_assertions)]
     pub(crate) panic_in: Option<Vec<u8>>,
+    /// When to look at the sensors whose rules ask for `nodata` or `expire`.
+    pub(crate) timers: Deadlines<Timed>,
+    /// A server's timer for them is running.
+    pub(crate) timers_awake: bool,
+    /// The search for sensors whose deadlines are not known.
+    pub(crate) sweep: Option<Sweep>,
+    /// Silence before that counts for no sensor.
+    pub(crate) listening_since: Timestamp,
     /// Sensors that were just taken out of the keyspace with an open episode.
     pub(crate) unlinked: Vec<Unlinked>,
 }
@@ -149,6 +168,8 @@ impl State {
         self.watches.clear();
         self.open.clear();
         self.unlinked.clear();
+        self.timers = Deadlines::default();
+        self.sweep = None;
         self.captured.clear();
         self.searches.clear();
         self.cursors.clear();

@@ -164,7 +164,7 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    b.iter(|| entry::read(&watch, b"raw:1", id, black_box(&fields), false));
+                    b.iter(|| entry::read(&watch, b"raw:1", Some(id), black_box(&fields), false));
                 });
             }
             Err(error) => eprintln!("{name}: {error}"),

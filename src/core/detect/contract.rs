@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::{Finding, Kind};
 use crate::codec;
-use crate::command::{add, info};
+use crate::command::{Reply, add, info};
 use crate::model::{Outcome, Verdict};
 use crate::reading::Reading;
 use crate::reason;
-use crate::testing::{KEY, Noise, Sensor, any_value, cases, doubles, reading};
+use crate::testing::{KEY, Noise, Sensor, any_value, at, cases, doubles, get, reading};
 use crate::units::{Severity, Side};
 
 /// What the tests must know of a detector: how to switch it on, how to make a reading of a given ratio.
@@ -693,6 +693,75 @@ fn a_warm_sensor_takes_the_bytes_that_are_documented_and_no_more_however_long_it
     }
 }
 
+#[test]
+fn info_and_explain_show_what_the_detector_goes_by() {
+    for row in rows() {
+        let shown = |sensor: &mut Sensor| {
+            let profile = sensor.profile();
+            let told = info::reply(KEY, &sensor.model, &profile, at(0), 0);
+            let detector = get(get(&told, "detectors"), row.name()).clone();
+            [
+                "score",
+                "threshold",
+                "warm",
+                "needed",
+                "expected",
+                "lower",
+                "upper",
+            ]
+            .map(|name| get(&detector, name).clone())
+        };
+        let whole = |n: u32| Reply::Int(n.into());
+        let mut young = row.fresh("");
+        let [score, _, warm, needed, ..] = shown(&mut young);
+        assert_eq!(
+            (score, warm, needed),
+            (
+                Reply::Double(0.0),
+                whole((row.warmup == 0).into()),
+                whole(row.warmup)
+            ),
+            "{}",
+            row.name()
+        );
+        let mut sensor = row.ready("");
+        // What INFO tells is what a reading a second later, like the last, would be judged by.
+        let last = sensor.model.newest().unwrap();
+        let found = sensor
+            .ask(last.at.millis() + 1000, last.value)
+            .finding
+            .unwrap();
+        let [_, threshold, warm, needed, expected, lower, upper] = shown(&mut sensor);
+        assert_eq!(
+            (threshold, warm, needed),
+            (Reply::Double(found.threshold), whole(1), whole(0)),
+            "{}",
+            row.name()
+        );
+        assert_eq!(
+            [expected, lower, upper],
+            [found.expected, found.lower, found.upper].map(Reply::double),
+            "{}",
+            row.name()
+        );
+        let outcome = row.judge(&mut sensor, 2.0);
+        let found = outcome.finding.unwrap();
+        let profile = sensor.profile();
+        let told = add::explained(reading(0, row.at(2.0)), &outcome, &profile);
+        assert_eq!(
+            ["kind", "threshold", "expected", "lower", "upper"]
+                .map(|name| get(&told, name).clone()),
+            [
+                Reply::text(row.name()),
+                Reply::Double(found.threshold),
+                Reply::double(found.expected),
+                Reply::double(found.lower),
+                Reply::double(found.upper),
+            ]
+        );
+    }
+}
+
 /// All detectors of the table at once, and each alone.
 fn settings() -> Vec<String> {
     let alone: Vec<String> = rows().map(|row| (row.on)(1.0, 0.0)).collect();
@@ -727,7 +796,7 @@ proptest! {
                 let outcome = sensor.add(*ms, *value);
                 let profile = sensor.profile();
                 let explained = add::explained(reading(*ms, *value), &outcome, &profile);
-                let told = info::reply(KEY, &sensor.model, &profile, 0);
+                let told = info::reply(KEY, &sensor.model, &profile, at(0), 0);
                 prop_assert!((0.0..=1.0).contains(&outcome.score()));
                 for x in doubles(&explained).into_iter().chain(doubles(&told)) {
                     prop_assert!(x.is_finite(), "{settings}: {explained:?} {told:?}");

@@ -228,24 +228,19 @@ mod tests {
     #[test]
     fn a_shift_of_one_deviation_that_no_reading_shows_is_found_and_on_its_side() {
         for (shift, side) in [(1.0, Side::High), (-1.0, Side::Low)] {
-            for seed in 0..20 {
+            let found = |seed| {
                 let shifted = noise(seed)
                     .zip(0..)
                     .map(|(x, i)| if i < 200 { x } else { x + shift });
                 let mut sensor = Sensor::new("cusum 6");
-                let mut found = None;
-                for (second, value) in (0..300).zip(shifted) {
-                    let outcome = sensor.add(second * 1000, value);
-                    if let Some((Event::Firing, episode)) = outcome.transition {
-                        found.get_or_insert((second, episode.side));
-                    }
-                }
-                let (second, found) = found.unwrap();
-                assert!(
-                    (202..270).contains(&second) && found == side,
-                    "seed {seed}: {second}"
-                );
-            }
+                let fired = (0..260).zip(shifted).find_map(|(second, value)| {
+                    let (event, episode) = sensor.add(second * 1000, value).transition?;
+                    (second >= 200 && event == Event::Firing).then_some(episode.side)
+                });
+                fired == Some(side)
+            };
+            let caught = (0..100).filter(|seed| found(*seed)).count();
+            assert!(caught > 90, "{caught} of 100");
         }
     }
 

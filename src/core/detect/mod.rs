@@ -7,6 +7,7 @@ pub mod auto;
 pub mod cusum;
 pub mod ewma;
 pub mod mad;
+pub mod nodata;
 pub mod range;
 pub mod rate;
 pub mod stuck;
@@ -94,6 +95,11 @@ pub enum Detail {
         sum: f64,
         /// One standard deviation, in the sensor's unit.
         unit: f64,
+    },
+    /// A time without a reading.
+    Silence {
+        /// Milliseconds; `None` where one has just arrived.
+        ms: Option<i64>,
     },
     /// A time without change.
     Unchanged {

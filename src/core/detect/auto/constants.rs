@@ -49,14 +49,14 @@ pub(crate) const LIFELESS: f32 = 0.001;
 /// Shape: rate at which features learn their mean and spread.
 pub(crate) const FEATURE_RATE: f32 = 0.001;
 /// Shape: what a reading may teach, in spreads.
-pub(crate) const FEATURE_CLIP: f32 = 7.0;
+pub(crate) const FEATURE_CLIP: f32 = 8.0;
 
 /// Oddness: rate of the recent level of an error.
-pub(crate) const ERROR_RATE: f32 = 0.15;
+pub(crate) const ERROR_RATE: f32 = 0.16;
 /// Oddness: rate of its usual level and spread.
 pub(crate) const USUAL_RATE: f32 = 0.0003;
 /// Oddness: what a reading may teach these, in standard deviations.
-pub(crate) const USUAL_CLIP: f32 = 3.25;
+pub(crate) const USUAL_CLIP: f32 = 3.1;
 /// Oddness: share of the small-sample correction.
 pub(crate) const SMALL_SAMPLE: f32 = 0.3;
 
@@ -69,11 +69,11 @@ pub(crate) const STRICTNESS: f32 = 0.6;
 /// Control: what is added to that share for each e-fold of rarity, since no error is quite normal far out.
 pub(crate) const HEAVIER: f32 = 0.025;
 /// Control: what a crossing adds to the threshold of its expert, for one budget.
-pub(crate) const LIFT: f32 = 0.1;
+pub(crate) const LIFT: f32 = 0.12;
 /// Control: what an alert adds to all thresholds, for one budget.
 pub(crate) const COMMON_LIFT: f32 = 0.1;
 /// Control: readings without a crossing before it may fire again.
-pub(crate) const QUIET: u8 = 50;
+pub(crate) const QUIET: u8 = 40;
 
 /// Rate of the mean time between readings.
 pub(crate) const CADENCE_RATE: f32 = 0.01;
@@ -83,6 +83,6 @@ pub(crate) const BEYOND: f32 = 1.8;
 /// Season: rate at which the largest error is forgotten.
 pub(crate) const PEAK_RATE: f32 = 0.0001;
 /// Control: readings without a crossing, and the ratio, with which it may fire before it has been quiet for long.
-pub(crate) const PAUSE: u8 = 20;
+pub(crate) const PAUSE: u8 = 10;
 /// As above.
-pub(crate) const AGAIN: f32 = 2.0;
+pub(crate) const AGAIN: f64 = 2.0;

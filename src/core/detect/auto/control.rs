@@ -49,16 +49,15 @@ impl Control {
         self
     }
 
-    /// What an expert's threshold is multiplied by.
-    pub(crate) fn lifted(&self, expert: usize) -> f32 {
-        let own = self.lifts.get(expert).copied().unwrap_or_default();
-        (1.0 + own) * (1.0 + self.common)
+    /// What each expert's threshold is multiplied by.
+    pub(crate) fn lifted(&self) -> [f32; EXPERTS] {
+        self.lifts.map(|own| (1.0 + own) * (1.0 + self.common))
     }
 
-    /// Whether a crossing now may fire. With `for`, the crossings that follow in a row count towards it.
+    /// Whether a crossing of that ratio may fire now. With `for`, the crossings that follow in a row count towards it.
     pub(crate) fn open(&self, for_readings: u32, ratio: f64) -> bool {
         self.quiet >= QUIET
-            || self.quiet >= PAUSE && ratio >= AGAIN as f64
+            || self.quiet >= PAUSE && ratio >= AGAIN
             || self.run > 0 && u32::from(self.run) < for_readings
     }
 
@@ -112,40 +111,42 @@ mod tests {
         let bars = [3_600_000.0, 60_000.0, 1000.0].map(|interval| bar(interval, month));
         assert!(bars[0] < bars[1] && bars[1] < bars[2], "{bars:?}");
         assert!(bar(60_000.0, 12.0 * month) > bars[1]);
-        // 1.3e-7 is beyond 5.15 standard deviations.
-        let one_in = bar(1000.0, 7_692_307.0 * 1000.0 / INDEPENDENT) / STRICTNESS;
+        // One in 7,692,307 is beyond 5.15 standard deviations of the normal law.
+        let readings = 7_692_307.0_f32;
+        let share = STRICTNESS + HEAVIER * libm::logf(readings);
+        let one_in = bar(1000.0, readings * 1000.0 / INDEPENDENT) / share;
         assert!((one_in - 5.15).abs() < 0.01, "{one_in}");
     }
 
     #[test]
     fn crossings_fire_once_and_then_only_after_quiet() {
         let mut control = Control::default();
-        assert!(control.open(1));
-        control = control.next([true, false, false]);
-        assert!(!control.open(1) && control.lifted(0) > control.lifted(1));
+        assert!(control.open(1, 1.1));
+        control = control.next([true, false, false], true);
+        assert!(!control.open(1, 1.1) && control.lifted()[0] > control.lifted()[1]);
         for _ in 0..QUIET {
-            assert!(!control.open(1));
-            control = control.next([false; 3]);
+            assert!(!control.open(1, 1.1));
+            control = control.next([false; 3], true);
         }
-        assert!(control.open(1));
+        assert!(control.open(1, 1.1));
     }
 
     #[test]
     fn crossings_in_a_row_count_towards_for() {
         let mut control = Control::default();
         for _ in 0..3 {
-            assert!(control.open(3));
-            control = control.next([false, true, false]);
+            assert!(control.open(3, 1.1));
+            control = control.next([false, true, false], true);
         }
-        assert!(!control.open(3));
-        let broken = control.next([false; 3]).next([true; 3]);
-        assert!(!broken.open(3), "a run that was not the first");
+        assert!(!control.open(3, 1.1));
+        let broken = control.next([false; 3], true).next([true; 3], false);
+        assert!(!broken.open(3, 1.1), "a run that was not the first");
     }
 
     #[test]
     fn what_was_lifted_sinks_back_within_one_budget() {
-        let lifted = Control::default().next([true, false, true]);
-        assert_eq!(lifted.after(1000.0, 1000.0).lifted(0), 1.0);
-        assert!(lifted.after(500.0, 1000.0).lifted(2) > 1.0);
+        let lifted = Control::default().next([true, false, true], true);
+        assert_eq!(lifted.after(1000.0, 1000.0).lifted()[0], 1.0);
+        assert!(lifted.after(500.0, 1000.0).lifted()[2] > 1.0);
     }
 }

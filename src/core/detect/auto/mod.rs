@@ -32,7 +32,6 @@ use self::control::{EXPERTS, bar};
 pub use self::odds::Odds;
 pub use self::season::Season;
 use self::season::{Bin, bin_at};
-use self::shape::Odd;
 pub use self::shape::Shape;
 use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, Oddity, missing, needed, severity};
 use crate::profile::Profile;
@@ -101,6 +100,28 @@ pub struct Auto {
     pub(crate) control: Control,
 }
 
+/// What an expert makes of a reading.
+struct Seen {
+    error: f32,
+    /// To which side, by its sign.
+    side: f64,
+    /// Which of the expert's errors it is; 0 for none.
+    count: u32,
+    /// Which it must be to fire.
+    ripe: u32,
+}
+
+impl Seen {
+    fn new(error: f32, side: f64, count: u32, ripe: u32) -> Self {
+        Self {
+            error,
+            side,
+            count,
+            ripe,
+        }
+    }
+}
+
 /// What was seen when a reading was judged, for [`Auto::learn`] to take in.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -137,8 +158,8 @@ impl Auto {
     /// Judges a reading that came after `previous`.
     #[must_use]
     pub fn look(&self, reading: Reading, previous: Option<Reading>, profile: &Profile) -> Look {
-        let (anchor, unit) = self.scale(reading.value);
         let old = &self.tracks;
+        let (anchor, unit) = self.scale(reading.value);
         let y = distance(reading.value, anchor, unit);
         let (climb, y, anchor) = old.climb.next(y, old, anchor, unit);
         let varied = if unit == 0.0 {
@@ -150,26 +171,25 @@ impl Auto {
         let share = 1.0 / n as f32;
         let elapsed = previous.map_or(0.0, |previous| reading.at.since(previous.at).max(0) as f32);
         let interval = self.cadence(elapsed);
+        let mut tracks = Tracks {
+            last: y,
+            climb,
+            ..*old
+        };
 
-        // Season.
         let index = bin_at(reading.at, self.season);
         let bin = self.profile.get(index);
-        let from_recent = y - old.recent;
-        let from_profile = y - f64::from(bin.value);
+        let (from_profile, from_recent) = (y - f64::from(bin.value), y - old.recent);
         let seasonal = bin.known() && old.errors[0] < old.errors[1];
-        let (usual, off) = if seasonal {
-            (f64::from(bin.value), from_profile)
-        } else {
-            (old.recent, from_recent)
-        };
+        let off = if seasonal { from_profile } else { from_recent };
         let error = off.abs() as f32;
         let own = bin.own(old.noise);
+        // Errors count in the noise of their bin, half-way: it is not known as well as the sensor's.
         let scaled = if old.noise > 0.0 && own > 0.0 {
             (old.noise / own).sqrt()
         } else {
             1.0
         };
-        let mut tracks = *old;
         if bin.known() {
             for (mean, off) in tracks.errors.iter_mut().zip([from_profile, from_recent]) {
                 *mean = flushed(*mean + BELIEF_RATE * (off.abs() as f32 - *mean));
@@ -178,113 +198,107 @@ impl Auto {
         tracks.noise = flushed(old.noise + share.max(NOISE_RATE) * (error - old.noise));
         tracks.recent += RECENT_RATE.max(f64::from(share)) * from_recent;
 
-        // Level.
         tracks.fast += FAST_RATE.max(f64::from(share)) * (y - old.fast);
         let moved = tracks.fast - old.long;
         tracks.long += LONG_RATE.max(f64::from(share)) * (y - old.long);
 
-        // Shape.
         let change = (y - old.last).abs() as f32;
         let (shape, unlike, odd) = old.shape.next(y, change, tracks.noise, varied);
         tracks.shape = shape;
-        tracks.last = y;
-        tracks.climb = climb;
 
-        // How odd, against which bar.
-        let counts = [n, n, shape::count(varied)];
-        let errors = [error * scaled, moved.abs() as f32, unlike];
         // A sensor that stood still for long and now moves is as new as any.
         let young = needed(profile, WARMUP, 2);
-        let ripe = [young, young, SHAPE_WARMUP];
+        let seen = [
+            Seen::new(error * scaled, off, n, young),
+            Seen::new(moved.abs() as f32, moved, n, young),
+            Seen::new(unlike, off, shape::count(varied), SHAPE_WARMUP),
+        ];
         let budget = profile.budget as f32;
         let control = self.control.after(elapsed, budget);
-        let least = bar(interval, budget);
-        let (mut ratios, mut bars) = ([0.0_f64; EXPERTS], [0.0_f32; EXPERTS]);
-        for expert in [SEASON, LEVEL, SHAPE] {
-            if counts[expert] == 0 {
-                continue;
+        let (least, lifted) = (bar(interval, budget), control.lifted());
+        let mut bars = lifted;
+        let mut ratios = [0.0_f64; EXPERTS];
+        for (((seen, odds), bar), ratio) in seen
+            .iter()
+            .zip(&mut tracks.odds)
+            .zip(&mut bars)
+            .zip(&mut ratios)
+        {
+            *bar *= odds.bar(least, seen.count);
+            if seen.count > 0 {
+                let (next, z) = odds.next(seen.error, seen.count);
+                *odds = next;
+                if seen.count >= seen.ripe {
+                    *ratio = f64::from((z / *bar).max(0.0));
+                }
             }
-            let (next, z) = old.odds[expert].next(errors[expert], counts[expert]);
-            tracks.odds[expert] = next;
-            bars[expert] = old.odds[expert].bar(least, counts[expert]) * control.lifted(expert);
-            if counts[expert] < ripe[expert] {
-                continue;
-            }
-            ratios[expert] = f64::from((z / bars[expert]).max(0.0)).min(HIGHEST_RATIO);
         }
-        // A single reading far beyond any before is odd at once.
-        let error_in_noises = if old.noise > 0.0 {
+        // A single reading far beyond any before it is odd at once.
+        let noises = if old.noise > 0.0 {
             error * scaled / old.noise
         } else {
             0.0
         };
-        let farthest = BEYOND * old.peak * control.lifted(SEASON);
-        if n >= young && old.peak > 0.0 {
-            let ratio = f64::from(error_in_noises / farthest).min(HIGHEST_RATIO);
-            ratios[SEASON] = ratios[SEASON].max(ratio);
+        let beyond = BEYOND * old.peak;
+        let farthest = beyond * lifted[SEASON];
+        if n >= young && farthest > 0.0 {
+            ratios[SEASON] = ratios[SEASON].max(f64::from(noises / farthest));
         }
         let taught = if n > SETTLED {
-            error_in_noises.min(BEYOND * old.peak)
+            noises.min(beyond)
         } else {
-            error_in_noises
+            noises
         };
         tracks.peak = flushed((old.peak * (1.0 - PEAK_RATE)).max(taught));
-        // Nothing is usual for a sensor that has never changed but its value.
+        // So is the first change of a sensor that never changed.
         if self.varied == 0 && unit > 0.0 {
             ratios[SEASON] = HIGHEST_RATIO;
         }
 
-        let expected = self.value(usual, anchor, unit);
+        let expected = value(y - off, anchor, unit);
         let deviation = (reading.value - expected).clamp(f64::MIN, f64::MAX);
-        let sides = [off, moved, off];
-        let graded: [f64; EXPERTS] =
-            std::array::from_fn(|expert| graded(ratios[expert], sides[expert], deviation, profile));
-        let crossed = graded.map(|ratio| ratio > 1.0);
-        let best = [SEASON, LEVEL, SHAPE]
-            .into_iter()
-            .fold(SEASON, |best, expert| {
-                if graded[expert] > graded[best] {
-                    expert
-                } else {
-                    best
-                }
-            });
-        let ratio = graded[best];
-        let abnormal = severity(ratio, profile);
-        let fires = control.open(profile.for_readings, ratio);
+        for (ratio, seen) in ratios.iter_mut().zip(&seen) {
+            *ratio = graded(ratio.min(HIGHEST_RATIO), seen.side, deviation, profile);
+        }
+        let [season, level, shape] = ratios;
+        let (ratio, side, threshold, oddity) = if season >= level && season >= shape {
+            (season, off, bars[SEASON], Oddity::Value { seasonal })
+        } else if level >= shape {
+            let (from, to) = (old.long, tracks.fast);
+            let level_moved = Oddity::Level {
+                from: value(from, anchor, unit),
+                to: value(to, anchor, unit),
+            };
+            (level, moved, bars[LEVEL], level_moved)
+        } else {
+            (shape, off, bars[SHAPE], odd)
+        };
 
+        let fires = control.open(profile.for_readings, ratio);
         let missing = missing(profile, WARMUP, 2, self.readings);
         let judgement = if missing > 0 {
             Judgement::Warming(missing)
         } else {
-            let room = self.room(&bars, n, scaled, farthest, usual);
-            let widest = (profile.mindev, f64::from(own) * unit);
-            let reach = |room: f64| (room * unit).max(widest.0).max(widest.1);
+            let room = self.room(&bars, n, scaled, farthest, y - off);
+            let own = f64::from(own) * unit;
+            let reach = |room: f64| (room * unit).max(profile.mindev).max(own);
             let watched = |side, bound: f64| {
                 let bound = bound.clamp(f64::MIN, f64::MAX);
                 profile.direction.watches(side).then_some(bound)
             };
+            let abnormal = severity(ratio, profile);
             Judgement::Scored(Finding {
                 kind: Kind::Auto,
                 ratio: if fires { ratio } else { ratio.min(GATED) },
                 severity: abnormal.filter(|_| fires),
-                side: Side::of(sides[best]),
-                threshold: f64::from(bars[best]),
+                side: Side::of(side),
+                threshold: f64::from(threshold),
                 expected: Some(expected),
                 lower: watched(Side::Low, expected - reach(room.0)),
                 upper: watched(Side::High, expected + reach(room.1)),
                 detail: Detail::Learnt {
-                    odd: match (best, odd) {
-                        (SEASON, _) => Oddity::Value { seasonal },
-                        (LEVEL, _) => Oddity::Level {
-                            from: self.value(old.long, anchor, unit),
-                            to: self.value(tracks.fast, anchor, unit),
-                        },
-                        (_, Odd::Calm) => Oddity::Calm,
-                        (_, Odd::Lively) => Oddity::Lively,
-                        (_, Odd::Course) => Oddity::Course,
-                    },
-                    noise: (f64::from(own) * unit).min(f64::MAX),
+                    odd: oddity,
+                    noise: own.min(f64::MAX),
                     ratio,
                     held: abnormal.filter(|_| !fires),
                 },
@@ -299,11 +313,7 @@ impl Auto {
             bin: bin.next(y, error, tracks.noise, interval),
             tracks,
             control,
-            crossed: if missing > 0 {
-                [false; EXPERTS]
-            } else {
-                crossed
-            },
+            crossed: ratios.map(|ratio| missing == 0 && ratio > 1.0),
             fires,
             judgement,
         }
@@ -313,12 +323,7 @@ impl Auto {
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
         self.interval = look.interval;
-        let warm = matches!(look.judgement, Judgement::Scored(_));
-        self.control = if warm {
-            look.control.next(look.crossed, look.fires)
-        } else {
-            look.control
-        };
+        self.control = look.control.next(look.crossed, look.fires);
         if !profile.learn && look.crossed.contains(&true) {
             return;
         }
@@ -376,10 +381,11 @@ impl Auto {
             season.min(high).clamp(0.0, FARTHEST),
         )
     }
+}
 
-    fn value(&self, y: f64, anchor: f64, unit: f64) -> f64 {
-        (anchor + y * unit).clamp(f64::MIN, f64::MAX)
-    }
+/// What is `y` units from the anchor, in the sensor's unit.
+fn value(y: f64, anchor: f64, unit: f64) -> f64 {
+    (anchor + y * unit).clamp(f64::MIN, f64::MAX)
 }
 
 /// A value as a distance from the anchor, in units.

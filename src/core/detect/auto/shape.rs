@@ -1,5 +1,6 @@
 //! The course and the liveliness of a signal: six features, and how far they are from what is usual for them.
 
+use super::super::Oddity;
 use super::constants::{
     COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, LIVELY_QUICK,
     LIVELY_SLOW, SETTLED,
@@ -37,17 +38,6 @@ pub struct Shape {
     pub(crate) spread: [f32; FEATURES],
 }
 
-/// What is odd about a shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Odd {
-    /// It varies less than it used to.
-    Calm,
-    /// It varies more.
-    Lively,
-    /// Its course.
-    Course,
-}
-
 /// Which of the errors of the shape is the `varied`th reading's; 0 for none yet.
 pub(crate) fn count(varied: u32) -> u32 {
     varied.saturating_sub(BEGIN + KNOWN)
@@ -55,7 +45,13 @@ pub(crate) fn count(varied: u32) -> u32 {
 
 impl Shape {
     /// The state after the reading `y`, `change` away from the one before; its distance from the usual, and in what.
-    pub(crate) fn next(mut self, y: f64, change: f32, noise: f32, varied: u32) -> (Self, f32, Odd) {
+    pub(crate) fn next(
+        mut self,
+        y: f64,
+        change: f32,
+        noise: f32,
+        varied: u32,
+    ) -> (Self, f32, Oddity) {
         let share = 1.0 / varied.max(1) as f32;
         for (mean, rate) in self
             .means
@@ -68,7 +64,7 @@ impl Shape {
             *lively = flushed(*lively + rate.max(share) * (change - *lively));
         }
         if varied <= BEGIN {
-            return (self, 0.0, Odd::Course);
+            return (self, 0.0, Oddity::Course);
         }
         let [quick, middle, slow] = self.means;
         let log = |lively: f32| libm::logf(lively + LIFELESS * noise + f32::MIN_POSITIVE);
@@ -84,9 +80,9 @@ impl Shape {
         if n == 1 {
             self.usual = features;
             (self.usual[LEVEL], self.centre) = (0.0, slow);
-            return (self, 0.0, Odd::Course);
+            return (self, 0.0, Oddity::Course);
         }
-        let (mut squares, mut farthest, mut odd) = (0.0_f32, 0.0_f32, Odd::Course);
+        let (mut squares, mut farthest, mut odd) = (0.0_f32, 0.0_f32, Oddity::Course);
         let mut off = features;
         for (i, ((off, usual), spread)) in
             off.iter_mut().zip(self.usual).zip(self.spread).enumerate()
@@ -104,9 +100,9 @@ impl Shape {
             if square > farthest {
                 farthest = square;
                 odd = match (i >= LIVELY, deviations > 0.0) {
-                    (false, _) => Odd::Course,
-                    (true, true) => Odd::Lively,
-                    (true, false) => Odd::Calm,
+                    (false, _) => Oddity::Course,
+                    (true, true) => Oddity::Lively,
+                    (true, false) => Oddity::Calm,
                 };
             }
         }
