@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-<<<<<<< HEAD
-use crate::detect::{Auto, Baseline, Cusum, Ewma, Finding, Judgement, Kind, Look};
-=======
-use crate::detect::{Baseline, Cusum, Ewma, Finding, Judgement, Kind, nodata};
->>>>>>> stat
+use crate::detect::{Auto, Baseline, Cusum, Ewma, Finding, Judgement, Kind, Look, nodata};
 use crate::episode::{Alarm, Episode, Event};
 use crate::key::fingerprint;
 use crate::late::LateStreak;
@@ -377,12 +373,7 @@ impl Model {
         }
         match (&outcome.finding, warming) {
             (Some(finding), _) => {
-<<<<<<< HEAD
-                outcome.verdict = match finding.severity {
-                    None => Verdict::Normal,
-                    Some(Severity::Warning) => Verdict::Warning,
-                    Some(Severity::Critical) => Verdict::Critical,
-                };
+                outcome.verdict = Verdict::of(finding.severity);
                 let held = outcome.own.as_ref().and_then(Finding::held);
                 let step = match (finding.severity, held) {
                     (None, Some(severity)) => self.alarm.held(reading.at, severity),
@@ -390,12 +381,6 @@ impl Model {
                         .alarm
                         .judged(reading.at, finding, profile, || fingerprint(key)),
                 };
-=======
-                outcome.verdict = Verdict::of(finding.severity);
-                let step = self
-                    .alarm
-                    .judged(reading.at, finding, profile, || fingerprint(key));
->>>>>>> stat
                 (outcome.transition, outcome.suppressed) = (step.transition, step.suppressed);
             }
             (None, _) if profile.has(Kind::Nodata) => {

@@ -191,13 +191,8 @@ impl Profile {
                 Kind::Rate => self.rate.is_some(),
                 Kind::Cusum => self.cusum.is_some(),
                 Kind::Stuck => self.stuck.is_some(),
-<<<<<<< HEAD
-                Kind::Auto => self.auto,
-                Kind::Nodata => false,
-=======
                 Kind::Nodata => self.nodata.is_some(),
-                Kind::Auto => false,
->>>>>>> stat
+                Kind::Auto => self.auto,
             }
     }
 

@@ -7,7 +7,7 @@ use crate::detect::Detail;
 use crate::episode::Event;
 use crate::model::{Outcome, Verdict};
 use crate::reason;
-use crate::testing::{KEY, Noise, Sensor, get, names, reading};
+use crate::testing::{KEY, Noise, Sensor, at, get, names, reading};
 use crate::units::Severity;
 
 const MINUTE: i64 = 60_000;
@@ -355,7 +355,7 @@ fn a_longer_budget_takes_more_to_fire() {
 fn info_tells_expected_value_band_and_threshold() {
     let mut sensor = noisy("auto on", READ);
     let profile = sensor.profile();
-    let told = info::reply(KEY, &sensor.model, &profile, 0);
+    let told = info::reply(KEY, &sensor.model, &profile, at(READ * MINUTE), 0);
     let auto = get(get(&told, "detectors"), "auto");
     assert_eq!(
         names(auto),
