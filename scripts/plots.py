@@ -4,8 +4,10 @@
   scripts/plots.py             draws docs/guide/detectors/*.svg and fills the tables of docs/guide/detectors.md and of
                                README.md from the CSV files beside the pictures
   scripts/plots.py --check     tells whether they are what it would make of the CSV files
-  scripts/plots.py --measure   measures those figures first, with `make scenarios` (minutes: SEEDS=10 is quicker), and
-                               the benchmark with `anomaly evaluate`, where NAB names its directory
+  scripts/plots.py --measure [DETECTOR]
+                               measures those figures first, all or those of one detector (`auto`), with `make scenarios`
+                               (minutes; SEEDS=10 is quicker), and the benchmark with `anomaly evaluate`, if NAB names its
+                               directory
 
 Python's standard library only. Pictures follow the reader's light or dark scheme.
 """
@@ -17,6 +19,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,29 +62,56 @@ SHORT = {
 # ---------------------------------------------------------------- measuring
 
 
-def measure():
-    """Runs what is measured, and keeps the figures as CSV."""
+def measure(only):
+    """Runs what is measured, and keeps the figures as CSV; those of other detectors than `only` stay as they are."""
     DIR.mkdir(exist_ok=True)
     seeds = int(os.environ.get("SEEDS", "100"))
-    once = {"SEEDS": 1, "DAYS": 1, "SCENARIOS": 5, "CADENCES": "1h", "CSV": os.devnull}
-    scenarios(PLAIN, {**once, "TRACE": DIR / "trace.csv"})
+
+    def named(rules):
+        return [rule for rule in rules if rule.startswith(only) and is_built(rule)]
+
+    plain, calm = named(PLAIN), named(CALM)
+    swept = named(rule for rules in SWEEPS.values() for rule in rules)
+    if not plain + calm + swept:
+        raise SystemExit(f"plots: no detector that is measured begins with {only!r}")
+    once = {"SEEDS": 1, "DAYS": 1, "SCENARIOS": 5, "CADENCES": "1h"}
+    scenarios(plain, "trace", "TRACE", once)
     # A month of seconds is long: fewer sensors, and only what the picture of noise shows.
-    scenarios(PLAIN, {"SEEDS": max(1, seeds // 5), "CADENCES": "1s", "SCENARIOS": "1,2", "CSV": DIR / "seconds.csv"})
-    scenarios(PLAIN, {"CADENCES": "1h", "SCENARIOS": "1,2", "CSV": DIR / "hours.csv"})
-    scenarios(PLAIN + CALM, {"CADENCES": "1min", "CSV": DIR / "minutes.csv"})
-    swept = [rule for rules in SWEEPS.values() for rule in rules]
-    scenarios(swept, {"SCENARIOS": SWEPT, "CADENCES": "1min", "CSV": DIR / "swept.csv"})
+    scenarios(plain, "seconds", "CSV", {"SEEDS": max(1, seeds // 5), "CADENCES": "1s", "SCENARIOS": "1,2"})
+    scenarios(plain, "hours", "CSV", {"CADENCES": "1h", "SCENARIOS": "1,2"})
+    scenarios(plain + calm, "minutes", "CSV", {"CADENCES": "1min"})
+    scenarios(swept, "swept", "CSV", {"CADENCES": "1min", "SCENARIOS": SWEPT})
     if "NAB" in os.environ:
-        nab(os.environ["NAB"])
+        nab(plain + calm, os.environ["NAB"])
 
 
 COMMAND = "cargo run --release --locked --quiet -p anomaly-core --example scenarios".split()
 
 
-def scenarios(detectors, more):
-    variables = {"DETECTORS": ",".join(filter(is_built, detectors)), **more}
-    variables = {key: str(value) for key, value in variables.items()}
-    subprocess.run(COMMAND, cwd=ROOT, env={**os.environ, **variables}, check=True)
+def scenarios(detectors, name, variable, more):
+    """Measures these detectors, and puts what is told by `variable` in the place of what was known of them."""
+    if not detectors:
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        new = Path(directory) / "new.csv"
+        variables = {"DETECTORS": ",".join(detectors), **more, variable: new}
+        variables = {key: str(value) for key, value in variables.items()}
+        subprocess.run(COMMAND, cwd=ROOT, env={**os.environ, **variables}, check=True)
+        with open(new, newline="") as file:
+            update(name, list(csv.reader(file)), detectors)
+
+
+def update(name, table, detectors):
+    """Lines of a CSV file that are of these detectors are taken from `table`, which has a head."""
+    path, head = DIR / f"{name}.csv", table[0]
+    others = []
+    if path.exists():
+        with open(path, newline="") as file:
+            others = [row for row in csv.reader(file)][1:]
+    place = head.index("detector")
+    others = [row for row in others if row[place] not in detectors]
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *others, *table[1:]])
 
 
 @functools.cache
@@ -96,21 +126,19 @@ def is_built(rule):
     return not run.returncode
 
 
-def nab(directory):
-    """Scores of the benchmark at the fixed threshold, one line per rule."""
-    with open(DIR / "nab.csv", "w", newline="") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(["detector", "files", "windows", "caught", "false", "standard", "low_fp", "low_fn"])
-        for rule in filter(is_built, PLAIN + CALM):
-            command = "cargo run --release --locked --quiet -p anomaly -- evaluate --in-process --format json".split()
-            run = subprocess.run(
-                [*command, "--nab", os.path.abspath(directory), "--rule", rule],
-                cwd=ROOT, stdout=subprocess.PIPE, check=True,
-            )
-            told = json.loads(run.stdout)
-            fixed = told["fixed"]
-            scores = [f"{fixed['scores'][p]:.2f}" for p in ("standard", "reward_low_FP_rate", "reward_low_FN_rate")]
-            out.writerow([rule, told["files"], told["windows"], fixed["tp"], fixed["fp"], *scores])
+def nab(detectors, directory):
+    """Scores of the benchmark at the fixed threshold."""
+    table = [["detector", "files", "windows", "caught", "false", "standard", "low_fp", "low_fn"]]
+    for rule in detectors:
+        command = "cargo run --release --locked --quiet -p anomaly -- evaluate --in-process --format json".split()
+        run = subprocess.run(
+            [*command, "--nab", os.path.abspath(directory), "--rule", rule], cwd=ROOT, stdout=subprocess.PIPE, check=True
+        )
+        told = json.loads(run.stdout)
+        fixed = told["fixed"]
+        scores = [f"{fixed['scores'][p]:.2f}" for p in ("standard", "reward_low_FP_rate", "reward_low_FN_rate")]
+        table.append([rule, told["files"], told["windows"], fixed["tp"], fixed["fp"], *scores])
+    update("nab", table, detectors)
 
 
 # ---------------------------------------------------------------- figures
@@ -379,8 +407,10 @@ def cell(x, digits=2):
         return "–"
     if math.isinf(x):
         return "never"
-    if x and abs(x) < 0.1:
-        return f"{x:.3f}"
+    if x == 0:
+        return "0"
+    if abs(x) < 0.1:
+        return f"{x:.3f}" if abs(x) >= 0.001 else f"{x:.4f}"
     if abs(x) >= 100:
         return f"{x:,.0f}"
     return f"{x:.{digits}f}"
@@ -439,10 +469,15 @@ def draw():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in ([], ["--check"], ["--measure"]):
-        raise SystemExit(__doc__)
-    if sys.argv[1:] == ["--measure"]:
-        measure()
+    match sys.argv[1:]:
+        case [] | ["--check"]:
+            pass
+        case ["--measure"]:
+            measure("")
+        case ["--measure", detector]:
+            measure(detector)
+        case _:
+            raise SystemExit(__doc__)
     draw()
     if STALE:
         raise SystemExit(f"plots: run scripts/plots.py, since it would change {', '.join(STALE)}")
