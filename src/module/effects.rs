@@ -11,6 +11,7 @@ use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
 use crate::audience::Audience;
+use crate::keyspace;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
@@ -215,6 +216,7 @@ pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
     if words.source.is_some() && !Audience::hears(ctx) {
         return;
     }
+    keyspace::pass_on_rules_due(ctx);
     let in_series = if archived == Archived::No {
         NO.get()
     } else {
