@@ -40,4 +40,5 @@ mod rules;
 mod series;
 mod settings;
 mod shapes;
+mod silence;
 mod watch;

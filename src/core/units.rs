@@ -1,19 +1,54 @@
 //! The vocabulary of values: what a word may hold is decided when it is parsed and never again.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::num::NonZeroI64;
+
 use crate::error::Error;
 
 /// An instant in Unix milliseconds, 0 to `i64::MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(i64);
+///
+/// It is held as its complement, which is never 0, so that an `Option` of one takes no more memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(NonZeroI64);
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({})", self.millis())
+    }
+}
+
+impl PartialOrd for Timestamp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timestamp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.millis().cmp(&other.millis())
+    }
+}
 
 impl Timestamp {
     /// The beginning of 1970.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = match NonZeroI64::new(!0) {
+        Some(complement) => Self(complement),
+        None => unreachable!(),
+    };
 
     /// An instant from integer milliseconds; `None` below zero, which no series can hold.
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
-        (millis >= 0).then_some(Self(millis))
+        NonZeroI64::new(!millis)
+            .filter(|complement| complement.get() < 0)
+            .map(Self)
     }
 
     /// Reads decimal milliseconds.
@@ -34,22 +69,20 @@ impl Timestamp {
     /// Milliseconds since 1970.
     #[must_use]
     pub fn millis(self) -> i64 {
-        self.0
+        !self.0.get()
     }
 
     /// Milliseconds from `earlier` to `self`; negative when `earlier` is the later one.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {
-        self.0 - earlier.0
+        self.millis() - earlier.millis()
     }
 
     /// The instant `span` milliseconds later, at most the last one there is.
     #[must_use]
     pub fn plus(self, span: u64) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(span).unwrap_or(i64::MAX)),
-        )
+        let span = i64::try_from(span).unwrap_or(i64::MAX);
+        Self::from_millis(self.millis().saturating_add(span)).unwrap_or(self)
     }
 }
 

@@ -16,8 +16,7 @@ pub(crate) struct Walk {
 }
 
 struct Visit<'a> {
-    wanted: &'a dyn Fn(&[u8]) -> bool,
-    found: &'a mut BTreeSet<Vec<u8>>,
+    visit: &'a mut dyn FnMut(&[u8]),
 }
 
 impl Walk {
@@ -32,20 +31,27 @@ impl Walk {
 
     /// Walks on in the selected database until `end`; whether it is over.
     pub(crate) fn go_on(&mut self, ctx: Ctx, end: Instant, wanted: impl Fn(&[u8]) -> bool) -> bool {
-        let mut visit = Visit {
-            wanted: &wanted,
-            found: &mut self.found,
+        let mut found = std::mem::take(&mut self.found);
+        let over = loop {
+            let over = self.step(ctx, |name| {
+                if wanted(name) {
+                    found.insert(name.to_vec());
+                }
+            });
+            if over || Instant::now() >= end {
+                break over;
+            }
         };
-        loop {
-            let data = (&raw mut visit).cast();
-            // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.
-            if unsafe { api!(RedisModule_Scan(ctx.raw(), self.cursor, Some(on_key), data)) } == 0 {
-                return true;
-            }
-            if Instant::now() >= end {
-                return false;
-            }
-        }
+        self.found = found;
+        over
+    }
+
+    /// Walks over a few keys more, which must not be changed meanwhile; whether it is over.
+    pub(crate) fn step(&mut self, ctx: Ctx, mut visit: impl FnMut(&[u8])) -> bool {
+        let mut visit = Visit { visit: &mut visit };
+        let data = (&raw mut visit).cast();
+        // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.
+        unsafe { api!(RedisModule_Scan(ctx.raw(), self.cursor, Some(on_key), data)) == 0 }
     }
 
     /// The names that were wanted.
@@ -68,11 +74,9 @@ unsafe extern "C" fn on_key(
     visit: *mut c_void,
 ) {
     guard((), || {
-        // SAFETY: the server passes on the pointer that `go_on` gave, and the live name of a key.
+        // SAFETY: the server passes on the pointer that `step` gave, and the live name of a key.
         let (visit, name) = unsafe { (&mut *visit.cast::<Visit<'_>>(), Str::new(name)) };
-        if (visit.wanted)(name.bytes()) {
-            visit.found.insert(name.bytes().to_vec());
-        }
+        (visit.visit)(name.bytes());
     });
 }
 
