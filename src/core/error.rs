@@ -57,6 +57,15 @@ pub enum Error {
         /// The one it lacks.
         other: &'static str,
     },
+    /// The end of a range of time that is no time, or a range that ends before it begins.
+    Range {
+        /// Which end.
+        name: &'static str,
+        /// What was given.
+        given: Vec<u8>,
+        /// What would be right.
+        expected: &'static str,
+    },
     /// Two options that exclude each other.
     Excluded {
         /// The one.
@@ -194,6 +203,15 @@ impl fmt::Display for Error {
             Self::Without { name, other } => {
                 write!(f, "ERR '{name}' needs '{other}': give both, or neither")
             }
+            Self::Range {
+                name,
+                given,
+                expected,
+            } => write!(
+                f,
+                "ERR '{name}' cannot be '{}': expected {expected}",
+                shown(given)
+            ),
             Self::Excluded { name, other } => write!(
                 f,
                 "ERR '{name}' excludes '{other}': give METRIC and VALUE, or VALUES"

@@ -10,6 +10,9 @@ impl Timestamp {
     /// The beginning of 1970.
     pub const ZERO: Self = Self(0);
 
+    /// The last instant there is.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// An instant from integer milliseconds; `None` below zero, which no series can hold.
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
