@@ -265,12 +265,19 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// No sensors yet; with `diff` two rules are compared.
+    #[must_use]
+    pub fn new(diff: bool) -> Self {
+        let mut fleet = Self::default();
+        fleet.total.current = diff.then(Tally::default);
+        fleet
+    }
+
     /// Takes in what a sensor came to.
     pub fn add(&mut self, key: &[u8], reports: Sides<Report>) {
         self.sensors += 1;
         self.total.candidate.add(&reports.candidate.tally);
-        if let Some(current) = &reports.current {
-            let total = self.total.current.get_or_insert_default();
+        if let (Some(total), Some(current)) = (&mut self.total.current, &reports.current) {
             total.add(&current.tally);
         }
         // Most episodes first, then in the order of their keys.

@@ -230,7 +230,7 @@ fn of_many_sensors_those_with_the_most_episodes_are_told() {
         },
         list: vec![],
     };
-    let mut fleet = Fleet::default();
+    let mut fleet = Fleet::new(true);
     let n = 2 * TOLD as u64;
     for i in 0..n {
         // In an order of no meaning; every number comes twice.

@@ -66,6 +66,41 @@ pub enum Error {
         /// What would be right.
         expected: &'static str,
     },
+    /// A backtest where no client may wait.
+    CannotWait,
+    /// A backtest is going on.
+    Busy,
+    /// A backtest was ended by CLIENT UNBLOCK.
+    Stopped,
+    /// No thread for a backtest.
+    NoThread {
+        /// What the system says.
+        why: String,
+    },
+    /// Series are needed, and the server has none.
+    NoTimeSeries,
+    /// A sensor without a series.
+    NoSeries {
+        /// The key it would have.
+        series: Vec<u8>,
+    },
+    /// A series that cannot be read.
+    Unreadable {
+        /// Its key.
+        series: Vec<u8>,
+        /// What TimeSeries says.
+        why: String,
+    },
+    /// A series that the user may not read.
+    SeriesPermission {
+        /// Its key.
+        series: Vec<u8>,
+    },
+    /// A pattern that more sensors match than one backtest takes.
+    TooManyMatch {
+        /// How many it takes.
+        most: usize,
+    },
     /// Two options that exclude each other.
     Excluded {
         /// The one.
@@ -203,6 +238,39 @@ impl fmt::Display for Error {
             Self::Without { name, other } => {
                 write!(f, "ERR '{name}' needs '{other}': give both, or neither")
             }
+            Self::CannotWait => f.write_str(
+                "ERR ANOMALY.BACKTEST waits for its outcome, which a client in MULTI, a script or a function cannot: send it alone",
+            ),
+            Self::Busy => f.write_str(
+                "ERR ANOMALY.BACKTEST is running already, and there is one at a time: try again when it is over",
+            ),
+            Self::Stopped => f.write_str("ERR ANOMALY.BACKTEST was stopped by CLIENT UNBLOCK"),
+            Self::NoThread { why } => {
+                write!(f, "ERR ANOMALY.BACKTEST got no thread: {}", shown(why.as_bytes()))
+            }
+            Self::NoTimeSeries => f.write_str(
+                "ERR ANOMALY.BACKTEST needs the archived readings of sensors, and TimeSeries is not loaded",
+            ),
+            Self::NoSeries { series } => write!(
+                f,
+                "ERR key has no series '{}': its readings were not archived (see the setting 'archive' and INFO anomaly)",
+                shown(series)
+            ),
+            Self::Unreadable { series, why } => write!(
+                f,
+                "ERR series '{}' cannot be read: {}",
+                shown(series),
+                shown(why.as_bytes())
+            ),
+            Self::SeriesPermission { series } => write!(
+                f,
+                "NOPERM No permissions to read the series '{}' of that key",
+                shown(series)
+            ),
+            Self::TooManyMatch { most } => write!(
+                f,
+                "ERR 'MATCH' pattern is that of more than {most} sensors: give a narrower one"
+            ),
             Self::Range {
                 name,
                 given,

@@ -11,6 +11,7 @@
 //! touches nothing else. Every callback goes through [`fence`], since a panic that left one would end the server.
 
 mod backlog;
+mod backtest;
 mod commands;
 mod datatype;
 mod effects;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use redis_module::raw;
 
+use crate::datatype;
 use crate::fence::guard;
 use crate::server::{Ctx, Str, api};
 
@@ -15,8 +16,11 @@ pub(crate) struct Walk {
     found: BTreeSet<Vec<u8>>,
 }
 
+/// Whether a key is wanted, by its name and, open, itself.
+type Wanted<'a> = &'a dyn Fn(&[u8], *mut raw::RedisModuleKey) -> bool;
+
 struct Visit<'a> {
-    wanted: &'a dyn Fn(&[u8]) -> bool,
+    wanted: Wanted<'a>,
     found: &'a mut BTreeSet<Vec<u8>>,
 }
 
@@ -32,8 +36,24 @@ impl Walk {
 
     /// Walks on in the selected database until `end`; whether it is over.
     pub(crate) fn go_on(&mut self, ctx: Ctx, end: Instant, wanted: impl Fn(&[u8]) -> bool) -> bool {
+        self.visit(ctx, end, &|name, _| wanted(name))
+    }
+
+    /// The same for keys that hold a model.
+    pub(crate) fn go_on_sensors(
+        &mut self,
+        ctx: Ctx,
+        end: Instant,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> bool {
+        self.visit(ctx, end, &|name, key| {
+            wanted(name) && datatype::holds_model(key)
+        })
+    }
+
+    fn visit(&mut self, ctx: Ctx, end: Instant, wanted: Wanted<'_>) -> bool {
         let mut visit = Visit {
-            wanted: &wanted,
+            wanted,
             found: &mut self.found,
         };
         loop {
@@ -46,6 +66,11 @@ impl Walk {
                 return false;
             }
         }
+    }
+
+    /// How many were wanted so far.
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
     }
 
     /// The names that were wanted.
@@ -64,13 +89,13 @@ impl Drop for Walk {
 unsafe extern "C" fn on_key(
     _: *mut raw::RedisModuleCtx,
     name: *mut raw::RedisModuleString,
-    _: *mut raw::RedisModuleKey,
+    key: *mut raw::RedisModuleKey,
     visit: *mut c_void,
 ) {
     guard((), || {
         // SAFETY: the server passes on the pointer that `go_on` gave, and the live name of a key.
         let (visit, name) = unsafe { (&mut *visit.cast::<Visit<'_>>(), Str::new(name)) };
-        if (visit.wanted)(name.bytes()) {
+        if (visit.wanted)(name.bytes(), key) {
             visit.found.insert(name.bytes().to_vec());
         }
     });

@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(names(&one), ["candidate", "current"]);
         assert_eq!(get(get(&one, "candidate"), "episodes"), &Reply::Int(0));
         assert_eq!(get(get(&one, "current"), "episodes"), &Reply::Int(1));
-        let mut fleet = Fleet::default();
+        let mut fleet = Fleet::new(true);
         fleet.add(b"a", both());
         fleet.add(b"b", both());
         let many = of_fleet(fleet);

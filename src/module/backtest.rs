@@ -1,0 +1,483 @@
+//! BACKTEST: a client waits while a thread of its own replays archived readings through a candidate rule.
+//!
+//! The thread knows nothing of the server. The main thread reads the series in slices from a timer, between which others
+//! go on, and hands the readings over; the thread replays them with the pure code of the core and writes the reply into the
+//! buffer of the client that waits. So the state stays with the main thread alone, no lock is fought for, and a busy server
+//! is held for one slice in each turn of its loop and no more.
+//!
+//! The queue between them is bounded: when the thread is behind, nothing is read. There is one backtest at a time. Nothing is
+//! written, so it goes on replicas as well, and whatever ends the server ends it without a trace.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anomaly_core::backtest::{Fleet, LISTED, LISTED_EACH, Replay, Report, Sides};
+use anomaly_core::command::Reply;
+use anomaly_core::command::backtest::{Query, Target, of_fleet, of_sensor};
+use anomaly_core::units::Timestamp;
+use anomaly_core::{Error, Reading, Rules, glob, key};
+use redis_module::raw;
+
+use crate::fence::{self, guard};
+use crate::server::{
+    Blocked, Called, Ctx, Key, Mode, OK, OwnedStr, Replier, Sample, Str, User, api,
+};
+use crate::state::with;
+use crate::{datatype, effects, reply, scan};
+
+/// Longest slice: short beside a request's own time, so that other clients hardly notice.
+const SLICE: Duration = Duration::from_micros(200);
+/// What one reading of the series should take at most: a part of a slice, since the last one begins before its end.
+const CHUNK_TIME: Duration = Duration::from_micros(100);
+/// Samples that are read at a time, as it turns out how long that takes.
+const CHUNK: std::ops::RangeInclusive<usize> = 16..=4096;
+/// The first time.
+const FIRST_CHUNK: usize = 128;
+/// Time between slices, in ms.
+const PAUSE: i64 = 1;
+/// Chunks that may wait for the thread.
+const QUEUE: usize = 4;
+/// Sensors one MATCH may cover: their names are kept.
+const MOST_SENSORS: usize = 100_000;
+
+/// What the main thread hands over.
+enum Step {
+    /// What follows is of this sensor.
+    Sensor(Vec<u8>, Sides<Rules>),
+    /// Its next samples; whether they are the last.
+    Samples(Vec<Sample>, bool),
+    /// The sensor's series cannot be read, or not any further.
+    Lost,
+    /// For tests.
+    #[cfg(debug_assertions)]
+    Panic,
+}
+
+/// A series that is being read.
+struct Series {
+    name: OwnedStr,
+    next: Timestamp,
+}
+
+/// The backtest that is going on.
+pub(crate) struct Job {
+    client: Blocked,
+    db: c_int,
+    user: Option<User>,
+    query: Query,
+    /// The search for sensors, until it is over.
+    walk: Option<scan::Walk>,
+    /// Sensors that are yet to be read.
+    sensors: std::vec::IntoIter<Vec<u8>>,
+    series: Option<Series>,
+    chunk: usize,
+    /// What is yet to be handed over.
+    waiting: Option<Step>,
+    /// `None` when everything was handed over.
+    queue: Option<SyncSender<Step>>,
+    thread: JoinHandle<()>,
+    /// Nobody waits for the outcome, or there will be none.
+    stopped: Arc<AtomicBool>,
+    /// The error it ends with.
+    failure: Option<String>,
+}
+
+/// Begins a backtest; the client waits for its reply, unless there is one at once.
+pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
+    if !ctx.may_wait() {
+        return Err(Error::CannotWait);
+    }
+    if with(|state| state.backtest.is_some()) {
+        return Err(Error::Busy);
+    }
+    if !effects::series_available(ctx) {
+        return Err(Error::NoTimeSeries);
+    }
+    let user = User::of(ctx);
+    let (walk, first) = match &query.target {
+        Target::Match(_) => {
+            // What contradicts itself is refused at once.
+            Rules::default().of_sensor(b"", &query.changes)?;
+            (Some(scan::Walk::new()), None)
+        }
+        Target::Key(name) => {
+            let Some(first) = series_of(ctx, name, user.as_ref())? else {
+                ctx.reply_null();
+                return Ok(());
+            };
+            let step = Step::Sensor(name.clone(), rules_of(name, &query)?);
+            (None, Some((first, step)))
+        }
+    };
+    let (queue, steps) = sync_channel(QUEUE);
+    let stopped = Arc::new(AtomicBool::new(false));
+    let client = Blocked::new(ctx, on_timeout, on_disconnect);
+    let (work, replier) = (Work::new(&query, Arc::clone(&stopped)), client.replier());
+    let thread = thread::Builder::new()
+        .name("anomaly-backtest".into())
+        .spawn(move || work.run(&steps, &replier));
+    let thread = match thread {
+        Ok(thread) => thread,
+        Err(why) => {
+            let error = Error::NoThread {
+                why: why.to_string(),
+            };
+            client.replier().ctx().reply_error(&error.to_string());
+            client.let_go();
+            return Ok(());
+        }
+    };
+    let (series, waiting) = first.unzip();
+    let job = Job {
+        client,
+        db: ctx.db(),
+        user,
+        walk,
+        sensors: Vec::new().into_iter(),
+        series,
+        chunk: FIRST_CHUNK,
+        waiting,
+        queue: Some(queue),
+        thread,
+        stopped,
+        failure: None,
+        query,
+    };
+    with(|state| {
+        state.counts.backtests += 1;
+        state.backtest = Some(job);
+    });
+    wake(ctx);
+    Ok(())
+}
+
+/// The series of a sensor; `None` where there is neither it nor the sensor.
+fn series_of(ctx: Ctx, name: &[u8], user: Option<&User>) -> Result<Option<Series>, Error> {
+    let sensor = ctx.string(name);
+    let known = datatype::model(&mut Key::open(ctx, sensor.borrow(), Mode::Look))?.is_some();
+    let series = key::series(name);
+    let name = ctx.string(&series);
+    if user.is_some_and(|user| !user.may_read(name.borrow())) {
+        return Err(Error::SeriesPermission { series });
+    }
+    match (Key::exists(ctx, name.borrow()), known) {
+        (true, _) => Ok(Some(Series {
+            name,
+            next: Timestamp::ZERO,
+        })),
+        (false, true) => Err(Error::NoSeries { series }),
+        (false, false) => Ok(None),
+    }
+}
+
+/// The rules a sensor is replayed with, as they are now.
+fn rules_of(name: &[u8], query: &Query) -> Result<Sides<Rules>, Error> {
+    with(|state| {
+        let current = query.diff.then(|| state.rules.of_sensor(name, &[]));
+        Ok(Sides {
+            candidate: state.rules.of_sensor(name, &query.changes)?,
+            current: current.transpose()?,
+        })
+    })
+}
+
+fn wake(ctx: Ctx) {
+    // SAFETY: a live context; the timer has no data.
+    unsafe {
+        api!(RedisModule_CreateTimer(
+            ctx.raw(),
+            PAUSE,
+            Some(on_timer),
+            ptr::null_mut()
+        ))
+    };
+}
+
+unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    guard((), || {
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        let Some(mut job) = with(|state| state.backtest.take()) else {
+            return;
+        };
+        let start = Instant::now();
+        if fence::caught(|| job.slice(ctx, start + SLICE)).is_none() {
+            job.fail(fence::INTERNAL);
+        }
+        let over = job.queue.is_none() && job.thread.is_finished();
+        let took = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        with(|state| {
+            state.counts.backtest_microseconds += took;
+            state.counts.backtest_longest = state.counts.backtest_longest.max(took);
+        });
+        if over {
+            job.conclude();
+        } else {
+            with(|state| state.backtest = Some(job));
+            wake(ctx);
+        }
+    });
+}
+
+impl Job {
+    /// Reads and hands over until `end`, or until the thread has enough to do.
+    fn slice(&mut self, ctx: Ctx, end: Instant) {
+        if self.stopped.load(Relaxed) {
+            self.queue = None;
+        }
+        if !ctx.select(self.db) {
+            return self.fail(&Error::NoTimeSeries.to_string());
+        }
+        while let Some(queue) = &self.queue {
+            if let Some(step) = self.waiting.take() {
+                match queue.try_send(step) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(step)) => {
+                        self.waiting = Some(step);
+                        return;
+                    }
+                    // It has panicked.
+                    Err(TrySendError::Disconnected(_)) => return self.fail(fence::INTERNAL),
+                }
+            }
+            if Instant::now() >= end {
+                return;
+            }
+            match self.next(ctx, end) {
+                Ok(step) => self.waiting = step,
+                Err(error) => return self.fail(&error.to_string()),
+            }
+        }
+    }
+
+    /// What to hand over next; when there is nothing more, the queue is closed.
+    fn next(&mut self, ctx: Ctx, end: Instant) -> Result<Option<Step>, Error> {
+        if let Some(series) = self.series.take() {
+            return self.read(ctx, series).map(Some);
+        }
+        if let (Some(mut walk), Target::Match(pattern)) = (self.walk.take(), &self.query.target) {
+            let over = walk.go_on_sensors(ctx, end, |name| glob::matches(pattern, name));
+            if walk.len() > MOST_SENSORS {
+                return Err(Error::TooManyMatch { most: MOST_SENSORS });
+            }
+            if over {
+                let found: Vec<_> = walk.found().into_iter().collect();
+                self.sensors = found.into_iter();
+            } else {
+                self.walk = Some(walk);
+            }
+            return Ok(None);
+        }
+        let Some(name) = self.sensors.next() else {
+            self.queue = None;
+            return Ok(None);
+        };
+        let sensor = ctx.string(&name);
+        if self
+            .user
+            .as_ref()
+            .is_some_and(|user| !user.may_read(sensor.borrow()))
+        {
+            return Ok(None);
+        }
+        match series_of(ctx, &name, self.user.as_ref()) {
+            Ok(Some(series)) => match rules_of(&name, &self.query) {
+                Ok(rules) => {
+                    self.series = Some(series);
+                    Ok(Some(Step::Sensor(name, rules)))
+                }
+                Err(_) => Ok(Some(Step::Lost)),
+            },
+            // What the user may not read is not told of; a sensor that is gone, or is one no more, is none.
+            Err(Error::SeriesPermission { .. } | Error::WrongType) | Ok(None) => Ok(None),
+            Err(_) => Ok(Some(Step::Lost)),
+        }
+    }
+
+    /// Reads on in a series.
+    fn read(&mut self, ctx: Ctx, series: Series) -> Result<Step, Error> {
+        #[cfg(debug_assertions)]
+        if with(|state| state.panics_in(series.name.borrow().bytes())) {
+            return Ok(Step::Panic);
+        }
+        let start = Instant::now();
+        let name = series.name.borrow();
+        let read = ctx.range(name, series.next, self.query.to, self.chunk);
+        let took = start.elapsed();
+        let samples = match (read, &self.query.target) {
+            (Ok(samples), _) => samples,
+            (Err(_), Target::Match(_)) => return Ok(Step::Lost),
+            (Err(called), Target::Key(_)) => return Err(unreadable(name, called)),
+        };
+        let next = samples
+            .last()
+            .filter(|_| samples.len() >= self.chunk)
+            .and_then(|(at, _)| Timestamp::from_millis(at.checked_add(1)?))
+            .filter(|next| *next <= self.query.to);
+        if next.is_some() {
+            let fits = CHUNK_TIME.as_nanos() * self.chunk as u128 / took.as_nanos().max(1);
+            let fits = usize::try_from(fits).unwrap_or(usize::MAX);
+            self.chunk = fits.min(self.chunk * 2).clamp(*CHUNK.start(), *CHUNK.end());
+        }
+        let last = next.is_none();
+        self.series = next.map(|next| Series { next, ..series });
+        Ok(Step::Samples(samples, last))
+    }
+
+    /// Gives up.
+    fn fail(&mut self, error: &str) {
+        self.failure.get_or_insert_with(|| error.to_owned());
+        self.stop();
+        self.queue = None;
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Lets the client go when the thread has ended.
+    fn conclude(self) {
+        let panicked = self.thread.join().is_err();
+        let failure = self
+            .failure
+            .or_else(|| panicked.then(|| fence::INTERNAL.to_owned()));
+        // Else the thread has replied, or was stopped, and its client is gone or was told why.
+        if let Some(error) = failure {
+            self.client.replier().ctx().reply_error(&error);
+        }
+        self.client.let_go();
+    }
+}
+
+fn unreadable(series: Str<'_>, called: Called) -> Error {
+    Error::Unreadable {
+        series: series.bytes().to_vec(),
+        why: match called {
+            Called::Refused(why) => why,
+            Called::Missing | Called::Done | Called::Integer(_) => {
+                "TimeSeries does not answer as expected".into()
+            }
+        },
+    }
+}
+
+fn stop(client: *mut raw::RedisModuleBlockedClient) {
+    with(|state| {
+        if let Some(job) = state.backtest.as_ref().filter(|job| job.client.is(client)) {
+            job.stop();
+        }
+    });
+}
+
+/// CLIENT UNBLOCK.
+unsafe extern "C" fn on_timeout(
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
+    _: c_int,
+) -> c_int {
+    guard(OK, || {
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        stop(Blocked::of_callback(ctx));
+        ctx.reply_error(&Error::Stopped.to_string());
+        OK
+    })
+}
+
+/// The client is gone, or was told something else.
+unsafe extern "C" fn on_disconnect(
+    _: *mut raw::RedisModuleCtx,
+    client: *mut raw::RedisModuleBlockedClient,
+) {
+    guard((), || stop(client));
+}
+
+/// What the thread does.
+struct Work {
+    from: Timestamp,
+    many: bool,
+    stopped: Arc<AtomicBool>,
+    fleet: Fleet,
+    one: Sides<Report>,
+    now: Option<(Vec<u8>, Sides<Replay>)>,
+}
+
+impl Work {
+    fn new(query: &Query, stopped: Arc<AtomicBool>) -> Self {
+        Self {
+            from: query.from,
+            many: matches!(query.target, Target::Match(_)),
+            stopped,
+            fleet: Fleet::new(query.diff),
+            one: Sides::default(),
+            now: None,
+        }
+    }
+
+    fn run(mut self, steps: &Receiver<Step>, replier: &Replier) {
+        while let Ok(step) = steps.recv() {
+            if self.stopped.load(Relaxed) {
+                return;
+            }
+            self.take(step);
+        }
+        if !self.stopped.load(Relaxed) {
+            reply::send(replier.ctx(), &self.reply());
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Sensor(key, rules) => {
+                let listed = if self.many { LISTED_EACH } else { LISTED };
+                let replays = rules.map(|rules| Replay::new(&key, rules, self.from, listed));
+                self.now = Some((key, replays));
+            }
+            Step::Samples(samples, last) => {
+                let Some((_, replays)) = &mut self.now else {
+                    return;
+                };
+                for replay in replays.iter_mut() {
+                    samples
+                        .iter()
+                        .filter_map(reading)
+                        .for_each(|r| replay.take(r));
+                }
+                if last && let Some((key, replays)) = self.now.take() {
+                    let reports = replays.map(Replay::finish);
+                    if self.many {
+                        self.fleet.add(&key, reports);
+                    } else {
+                        self.one = reports;
+                    }
+                }
+            }
+            Step::Lost => {
+                self.now = None;
+                self.fleet.skipped += 1;
+            }
+            #[cfg(debug_assertions)]
+            #[expect(clippy::panic, reason = "it is what was asked for")]
+            Step::Panic => panic!("provoked by ANOMALY._PANIC in a backtest"),
+        }
+    }
+
+    fn reply(self) -> Reply {
+        if self.many {
+            of_fleet(self.fleet)
+        } else {
+            of_sensor(self.one)
+        }
+    }
+}
+
+/// A sample as a reading. TimeSeries may hold what is no number.
+fn reading((at, value): &Sample) -> Option<Reading> {
+    let at = Timestamp::from_millis(*at)?;
+    value.is_finite().then_some(Reading { at, value: *value })
+}
