@@ -91,6 +91,15 @@ pub enum Error {
         /// What TimeSeries says.
         why: String,
     },
+    /// A series that cannot be read in small parts.
+    LargeChunks {
+        /// Its key.
+        series: Vec<u8>,
+        /// Samples in one of its chunks.
+        samples: u64,
+        /// How many there may be.
+        most: u64,
+    },
     /// A series that the user may not read.
     SeriesPermission {
         /// Its key.
@@ -261,6 +270,15 @@ impl fmt::Display for Error {
                 "ERR series '{}' cannot be read: {}",
                 shown(series),
                 shown(why.as_bytes())
+            ),
+            Self::LargeChunks {
+                series,
+                samples,
+                most,
+            } => write!(
+                f,
+                "ERR series '{}' has {samples} samples in a chunk, and reading one would hold other clients up: at most {most}, with a smaller CHUNK_SIZE",
+                shown(series)
             ),
             Self::SeriesPermission { series } => write!(
                 f,

@@ -34,10 +34,14 @@ use crate::{datatype, effects, reply, scan};
 const SLICE: Duration = Duration::from_micros(200);
 /// What one reading of the series should take at most: a part of a slice, since the last one begins before its end.
 const CHUNK_TIME: Duration = Duration::from_micros(100);
-/// Samples that are read at a time, as it turns out how long that takes.
-const CHUNK: std::ops::RangeInclusive<usize> = 16..=4096;
-/// The first time.
-const FIRST_CHUNK: usize = 128;
+/// Samples that are read at a time: the first time, at least, at most; between as it turns out how long that takes.
+const FIRST: usize = 128;
+const LEAST: usize = 16;
+const MOST: usize = 4096;
+/// TimeSeries decodes a whole chunk to give any of it, which takes 9 ns a sample: this many take half a millisecond.
+const MOST_PER_CHUNK: u64 = 50_000;
+/// From large chunks no less than this is read, or the decoding would take all the time; it takes 200 µs itself.
+const LEAST_OF_LARGE: usize = 1000;
 /// Time between slices, in ms.
 const PAUSE: i64 = 1;
 /// Chunks that may wait for the thread.
@@ -62,6 +66,8 @@ enum Step {
 struct Series {
     name: OwnedStr,
     next: Timestamp,
+    /// Samples to be read at a time at least.
+    least: usize,
 }
 
 /// The backtest that is going on.
@@ -75,7 +81,8 @@ pub(crate) struct Job {
     /// Sensors that are yet to be read.
     sensors: std::vec::IntoIter<Vec<u8>>,
     series: Option<Series>,
-    chunk: usize,
+    /// Samples to be read next time.
+    count: usize,
     /// What is yet to be handed over.
     waiting: Option<Step>,
     /// `None` when everything was handed over.
@@ -140,7 +147,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
         walk,
         sensors: Vec::new().into_iter(),
         series,
-        chunk: FIRST_CHUNK,
+        count: FIRST,
         waiting,
         queue: Some(queue),
         thread,
@@ -166,13 +173,26 @@ fn series_of(ctx: Ctx, name: &[u8], user: Option<&User>) -> Result<Option<Series
         return Err(Error::SeriesPermission { series });
     }
     match (Key::exists(ctx, name.borrow()), known) {
-        (true, _) => Ok(Some(Series {
-            name,
-            next: Timestamp::ZERO,
-        })),
-        (false, true) => Err(Error::NoSeries { series }),
-        (false, false) => Ok(None),
+        (true, _) => {}
+        (false, true) => return Err(Error::NoSeries { series }),
+        (false, false) => return Ok(None),
     }
+    let per_chunk = ctx
+        .samples_per_chunk(name.borrow())
+        .map_err(|called| unreadable(name.borrow(), called))?;
+    if per_chunk > MOST_PER_CHUNK {
+        return Err(Error::LargeChunks {
+            series,
+            samples: per_chunk,
+            most: MOST_PER_CHUNK,
+        });
+    }
+    let eighth = usize::try_from(per_chunk / 8).unwrap_or(MOST);
+    Ok(Some(Series {
+        name,
+        next: Timestamp::ZERO,
+        least: eighth.clamp(LEAST, LEAST_OF_LARGE),
+    }))
 }
 
 /// The rules a sensor is replayed with, as they are now.
@@ -307,7 +327,8 @@ impl Job {
         }
         let start = Instant::now();
         let name = series.name.borrow();
-        let read = ctx.range(name, series.next, self.query.to, self.chunk);
+        let count = self.count.max(series.least);
+        let read = ctx.range(name, series.next, self.query.to, count);
         let took = start.elapsed();
         let samples = match (read, &self.query.target) {
             (Ok(samples), _) => samples,
@@ -316,13 +337,13 @@ impl Job {
         };
         let next = samples
             .last()
-            .filter(|_| samples.len() >= self.chunk)
+            .filter(|_| samples.len() >= count)
             .and_then(|(at, _)| Timestamp::from_millis(at.checked_add(1)?))
             .filter(|next| *next <= self.query.to);
         if next.is_some() {
-            let fits = CHUNK_TIME.as_nanos() * self.chunk as u128 / took.as_nanos().max(1);
-            let fits = usize::try_from(fits).unwrap_or(usize::MAX);
-            self.chunk = fits.min(self.chunk * 2).clamp(*CHUNK.start(), *CHUNK.end());
+            let fits = CHUNK_TIME.as_nanos() * count as u128 / took.as_nanos().max(1);
+            let fits = usize::try_from(fits).unwrap_or(MOST);
+            self.count = fits.min(count * 2).clamp(LEAST, MOST);
         }
         let last = next.is_none();
         self.series = next.map(|next| Series { next, ..series });

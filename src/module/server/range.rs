@@ -54,6 +54,53 @@ impl Ctx {
     }
 }
 
+impl Ctx {
+    /// How many samples a chunk of a series holds, on average. TimeSeries decodes all of a chunk to give any of it.
+    pub(crate) fn samples_per_chunk(self, series: Str<'_>) -> Result<u64, Called> {
+        // SAFETY: as in `range`.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"TS.INFO".as_ptr(),
+                c"s".as_ptr(),
+                series.raw()
+            ));
+            let is_array = !reply.is_null()
+                && api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
+            if !is_array {
+                return Err(Called::of(reply));
+            }
+            let count = |name: &[u8]| {
+                let len = api!(RedisModule_CallReplyLength(reply));
+                let element = |at| api!(RedisModule_CallReplyArrayElement(reply, at));
+                let at = (0..len)
+                    .step_by(2)
+                    .find(|at| text(element(*at)) == Some(name))?;
+                u64::try_from(api!(RedisModule_CallReplyInteger(element(at + 1)))).ok()
+            };
+            let (samples, chunks) = (count(b"totalSamples"), count(b"chunkCount"));
+            api!(RedisModule_FreeCallReply(reply));
+            Ok(samples.unwrap_or(0) / chunks.unwrap_or(1).max(1))
+        }
+    }
+}
+
+/// The bytes of a string, as long as it lives.
+///
+/// # Safety
+/// `reply` must be live, or null.
+unsafe fn text<'a>(reply: *mut raw::RedisModuleCallReply) -> Option<&'a [u8]> {
+    if reply.is_null() {
+        return None;
+    }
+    let mut len = 0;
+    // SAFETY: promised by the caller; what is no string gives null.
+    unsafe {
+        let start = api!(RedisModule_CallReplyStringPtr(reply, &raw mut len));
+        (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), len))
+    }
+}
+
 /// The sample at a position of the reply: an array of time and value.
 ///
 /// # Safety
@@ -64,15 +111,7 @@ unsafe fn sample(reply: *mut raw::RedisModuleCallReply, at: usize) -> Option<Sam
         let pair = api!(RedisModule_CallReplyArrayElement(reply, at));
         let time = api!(RedisModule_CallReplyArrayElement(pair, 0));
         let value = api!(RedisModule_CallReplyArrayElement(pair, 1));
-        if time.is_null() || value.is_null() {
-            return None;
-        }
-        let mut len = 0;
-        let text = api!(RedisModule_CallReplyStringPtr(value, &raw mut len));
-        if text.is_null() {
-            return None;
-        }
-        let text = std::slice::from_raw_parts(text.cast::<u8>(), len);
-        Some((api!(RedisModule_CallReplyInteger(time)), number(text)?))
+        let value = number(text(value)?)?;
+        (!time.is_null()).then(|| (api!(RedisModule_CallReplyInteger(time)), value))
     }
 }
