@@ -44,8 +44,8 @@ const MOST_PER_CHUNK: u64 = 50_000;
 const LEAST_OF_LARGE: usize = 1000;
 /// Time between slices, in ms.
 const PAUSE: i64 = 1;
-/// Chunks that may wait for the thread.
-const QUEUE: usize = 4;
+/// Steps that may wait for the thread: 4 MB of samples at most.
+const QUEUE: usize = 64;
 /// How far behind the main thread the thread stands when both want the processor: a tenth of its share.
 #[cfg(target_os = "linux")]
 const NICENESS: c_int = 10;
