@@ -5,11 +5,13 @@
 //! the range would judge its first readings otherwise than the server did.
 
 use crate::episode::{Episode, Event};
+use crate::error::Error;
 use crate::kind::Kind;
 use crate::model::{Model, Outcome, Verdict};
 use crate::reading::Reading;
 use crate::reason;
-use crate::rule::Rules;
+use crate::rule::{Change, Rules};
+use crate::setting::{Setting, Value};
 use crate::units::{Severity, Side, Timestamp};
 
 /// Episodes that are listed for one sensor and one rule; further ones are only counted.
@@ -18,6 +20,16 @@ pub const LISTED: usize = 1000;
 pub const LISTED_EACH: usize = 10;
 /// Sensors of many that are told of one by one.
 pub const TOLD: usize = 100;
+
+/// The rules to replay a sensor with: its own as they are now, and over them what a candidate sets, as CONFIG SET of its
+/// key would make them. Without reminders, which are alerts and no episodes.
+///
+/// # Errors
+/// Those of [`Rules::of_sensor`].
+pub fn candidate(rules: &Rules, key: &[u8], changes: &[Change]) -> Result<Rules, Error> {
+    let no_reminders = (Setting::Repeat, Some(Value::Count(0)));
+    rules.of_sensor(key, &[changes, &[no_reminders]].concat())
+}
 
 /// The figures of a rule over one sensor or many.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,13 +128,23 @@ impl Replay {
 
     /// Takes in the next reading. They come in order of time.
     pub fn take(&mut self, reading: Reading) {
-        let alarm = &self.model.alarm;
-        if alarm.abnormal_run == 0 && alarm.open().is_none() {
-            self.worst = None;
-        }
+        let calm = self.is_calm();
         let outcome = self.model.ingest(&self.key, reading, &mut self.rules);
+        self.note(reading, &outcome, calm);
         if reading.at >= self.from {
             self.report.tally.readings = self.report.tally.readings.saturating_add(1);
+        }
+    }
+
+    /// Whether there is neither an episode nor a run of abnormal readings that may become one.
+    fn is_calm(&self) -> bool {
+        let alarm = &self.model.alarm;
+        alarm.abnormal_run == 0 && alarm.open().is_none()
+    }
+
+    fn note(&mut self, reading: Reading, outcome: &Outcome, calm_before: bool) {
+        if calm_before {
+            self.worst = None;
         }
         let abnormal = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
         if abnormal && self.worst.is_none_or(|(_, score)| outcome.score() > score) {
@@ -130,7 +152,7 @@ impl Replay {
         }
         if let Some((event, episode)) = &outcome.transition {
             match event {
-                Event::Firing | Event::Escalated => self.tell(reading, &outcome, episode),
+                Event::Firing | Event::Escalated => self.tell(reading, outcome, episode),
                 Event::Resolved => self.resolve(reading.at, episode),
                 Event::Repeat | Event::Ack => {}
             }

@@ -4,7 +4,7 @@ use crate::testing::{KEY, Noise, Sensor, at, changes, reading};
 
 fn replay(settings: &str, from: i64, readings: &[(i64, f64)]) -> Report {
     let sensor = Sensor::new(settings);
-    let rules = sensor.rules.of_sensor(KEY, &[]).unwrap();
+    let rules = candidate(&sensor.rules, KEY, &[]).unwrap();
     let mut replay = Replay::new(KEY, rules, at(from), LISTED);
     for (ms, value) in readings {
         replay.take(reading(*ms, *value));
@@ -21,10 +21,13 @@ fn told(report: &Report) -> Vec<(i64, Option<i64>, Severity)> {
     report.list.iter().map(row).collect()
 }
 
-/// What the alerts of a live sensor tell: by episode its start, its end, and severity and reason of the gravest alert.
-fn live(settings: &str, readings: &[(i64, f64)]) -> Vec<(i64, Option<i64>, String, String)> {
+/// Start, end, severity and reason.
+type Row = (i64, Option<i64>, String, String);
+
+/// What the alerts of a live sensor tell: a row for each episode, with severity and reason of its gravest alert.
+fn live(settings: &str, readings: &[(i64, f64)]) -> Vec<Row> {
     let mut sensor = Sensor::new(settings);
-    let mut seen: Vec<(String, (i64, Option<i64>, String, String))> = vec![];
+    let mut seen: Vec<(String, Row)> = vec![];
     for (ms, value) in readings {
         let outcome = sensor.add(*ms, *value);
         let profile = sensor.profile();
@@ -191,7 +194,7 @@ fn an_episode_reopened_in_the_cooldown_is_one_and_its_silence_is_no_alarm() {
 #[test]
 fn what_is_listed_is_bounded_and_what_is_counted_is_not() {
     let sensor = Sensor::new("max 25 clear 1");
-    let rules = sensor.rules.of_sensor(KEY, &[]).unwrap();
+    let rules = candidate(&sensor.rules, KEY, &[]).unwrap();
     let mut replay = Replay::new(KEY, rules, at(0), 3);
     for i in 0..100 {
         replay.take(reading(i * 1000, if i % 2 == 0 { 30.0 } else { 20.0 }));
@@ -204,8 +207,8 @@ fn what_is_listed_is_bounded_and_what_is_counted_is_not() {
 #[test]
 fn a_candidate_lies_over_the_rules_of_the_sensor() {
     let sensor = Sensor::new("max 25 unit V");
-    let run = |candidate: &str| {
-        let rules = sensor.rules.of_sensor(KEY, &changes(candidate)).unwrap();
+    let run = |settings: &str| {
+        let rules = candidate(&sensor.rules, KEY, &changes(settings)).unwrap();
         let mut replay = Replay::new(KEY, rules, at(0), LISTED);
         for (ms, value) in [(0, 28.0), (1000, 35.0)] {
             replay.take(reading(ms, value));

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anomaly_core::backtest::{Fleet, LISTED, LISTED_EACH, Replay, Report, Sides};
+use anomaly_core::backtest::{Fleet, LISTED, LISTED_EACH, Replay, Report, Sides, candidate};
 use anomaly_core::command::Reply;
 use anomaly_core::command::backtest::{Query, Target, of_fleet, of_sensor};
 use anomaly_core::units::Timestamp;
@@ -112,7 +112,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
     let (walk, first) = match &query.target {
         Target::Match(_) => {
             // What contradicts itself is refused at once.
-            Rules::default().of_sensor(b"", &query.changes)?;
+            candidate(&Rules::default(), b"", &query.changes)?;
             (Some(scan::Walk::new()), None)
         }
         Target::Key(name) => {
@@ -201,9 +201,10 @@ fn series_of(ctx: Ctx, name: &[u8], user: Option<&User>) -> Result<Option<Series
 /// The rules a sensor is replayed with, as they are now.
 fn rules_of(name: &[u8], query: &Query) -> Result<Sides<Rules>, Error> {
     with(|state| {
-        let current = query.diff.then(|| state.rules.of_sensor(name, &[]));
+        let rules = &state.rules;
+        let current = query.diff.then(|| candidate(rules, name, &[]));
         Ok(Sides {
-            candidate: state.rules.of_sensor(name, &query.changes)?,
+            candidate: candidate(rules, name, &query.changes)?,
             current: current.transpose()?,
         })
     })
