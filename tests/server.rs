@@ -36,6 +36,7 @@ mod panics;
 mod refused;
 mod replicas;
 mod replication;
+mod right_entry;
 mod rules;
 mod series;
 mod settings;

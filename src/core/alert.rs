@@ -31,8 +31,8 @@ pub struct Source<'a> {
     pub metric: &'a [u8],
     /// The stream's key.
     pub stream: &'a [u8],
-    /// The entry.
-    pub id: StreamId,
+    /// The entry, where it is known.
+    pub id: Option<StreamId>,
 }
 
 /// What ended an episode from outside.
@@ -46,6 +46,8 @@ pub enum End {
     Evicted,
     /// ANOMALY.RESET.
     Reset,
+    /// No reading for as long as `expire` says.
+    Forgotten,
 }
 
 /// Everything an alert says beside its episode.
@@ -107,6 +109,9 @@ impl Alert {
             End::Expired => "the sensor expired",
             End::Evicted => "the sensor was evicted for want of memory",
             End::Reset => "the sensor was reset",
+            End::Forgotten => {
+                "the sensor sent nothing for as long as expire allows and was forgotten"
+            }
         };
         let lasted = newest.at.since(episode.start);
         let lasted = if lasted > 0 {
@@ -227,11 +232,12 @@ impl<'a> Facts<'a> {
                 .unwrap_or(b"default"),
         );
         put("reason", self.reason.as_bytes());
-        if let Some(source) = self.source {
-            put(
-                "source",
-                &[source.stream, b" ", source.id.to_string().as_bytes()].concat(),
-            );
+        if let Some((source, id)) = self
+            .source
+            .and_then(|source| source.id.map(|id| (source, id)))
+        {
+            let id = id.to_string();
+            put("source", &[source.stream, b" ", id.as_bytes()].concat());
         }
         fields.extend(self.extra);
         Alert { event, fields }

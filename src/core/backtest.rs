@@ -2,16 +2,19 @@
 //!
 //! It is `Model::ingest` that judges here too, on a model of its own that begins empty, so that the same readings under the
 //! same rules end as they did live. Readings before `from` are taken in and not counted: a model that knows only what lies in
-//! the range would judge its first readings otherwise than the server did.
+//! the range would judge its first readings otherwise than the server did. Silences (`nodata`, `expire`) are judged between
+//! readings, as if each had arrived at its own time: when it did arrive, nobody knows any more.
 
-use crate::episode::{Episode, Event};
+use crate::episode::{Episode, Event, Phase};
 use crate::error::Error;
 use crate::kind::Kind;
 use crate::model::{Model, Outcome, Verdict};
+use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::reason;
 use crate::rule::{Change, Rules};
 use crate::setting::{Setting, Value};
+use crate::silence::Due;
 use crate::units::{Severity, Side, Timestamp};
 
 /// Episodes that are listed for one sensor and one rule; further ones are only counted.
@@ -103,6 +106,8 @@ pub struct Replay {
     rules: Rules,
     from: Timestamp,
     listed: usize,
+    /// It matters how long there is no reading.
+    listens: bool,
     model: Model,
     /// Value and score of the worst reading since the abnormal run began that may be, or is, the episode.
     worst: Option<(f64, f64)>,
@@ -113,8 +118,9 @@ pub struct Replay {
 impl Replay {
     /// A sensor never seen before under these rules. Readings from `from` on count; at most `listed` episodes are listed.
     #[must_use]
-    pub fn new(key: &[u8], rules: Rules, from: Timestamp, listed: usize) -> Self {
+    pub fn new(key: &[u8], mut rules: Rules, from: Timestamp, listed: usize) -> Self {
         Self {
+            listens: rules.profile(key).listens(),
             key: key.to_vec(),
             rules,
             from,
@@ -128,12 +134,67 @@ impl Replay {
 
     /// Takes in the next reading. They come in order of time.
     pub fn take(&mut self, reading: Reading) {
+        self.wait(reading.at);
         let calm = self.is_calm();
         let outcome = self.model.ingest(&self.key, reading, &mut self.rules);
         self.note(reading, &outcome, calm);
+        if self.listens {
+            self.model.arrived = reading.at;
+        }
         if reading.at >= self.from {
             self.report.tally.readings = self.report.tally.readings.saturating_add(1);
         }
+    }
+
+    /// Does what the server's timer would have done until the next reading, had each arrived at its own time.
+    fn wait(&mut self, until: Timestamp) {
+        if !self.listens || self.model.newest().is_none() {
+            return;
+        }
+        let profile = self.model.profile(&self.key, &mut self.rules);
+        let mut now = self.model.arrived;
+        while let Some(look) = self.next_look(&profile, now).filter(|look| *look < until) {
+            match self.model.due(&profile, Timestamp::ZERO, look) {
+                Due::Nothing => {}
+                Due::Judge(silence) => {
+                    let calm = self.is_calm();
+                    let judged = self.model.silent(&self.key, silence, &mut self.rules);
+                    if let Some((missing, outcome)) = judged {
+                        self.note(missing, &outcome, calm);
+                    }
+                }
+                Due::Forget => return self.forget(look),
+            }
+            now = look;
+        }
+    }
+
+    /// When a silence will tell something new: that it is one, that it is critical, that the cooldown it fell into is over,
+    /// or that the sensor is to be forgotten. Whoever need not fear a reading meanwhile looks no more often.
+    fn next_look(&self, profile: &Profile, now: Timestamp) -> Option<Timestamp> {
+        let base = self.model.arrived;
+        let limit = profile.nodata.filter(|_| profile.has(Kind::Nodata));
+        let critical = |ms: u64| base.plus((ms as f64 * profile.critical).ceil() as u64);
+        let told_again = match self.model.alarm.open().map(|episode| episode.phase) {
+            Some(Phase::Silent(until)) => Some(until),
+            _ => None,
+        };
+        let looks = [
+            limit.map(|ms| base.plus(ms).plus(1)),
+            limit.map(critical),
+            told_again,
+            profile.expire.map(|ms| base.plus(ms)),
+        ];
+        looks.into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// The sensor is forgotten, as `expire` says; what comes is of a new one.
+    fn forget(&mut self, at: Timestamp) {
+        if let Some((_, episode)) = self.model.alarm.resolve(at, 0) {
+            self.resolve(at, &episode);
+        }
+        self.count();
+        self.model = Model::default();
     }
 
     /// Whether there is neither an episode nor a run of abnormal readings that may become one.

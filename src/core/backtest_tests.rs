@@ -192,6 +192,65 @@ fn an_episode_reopened_in_the_cooldown_is_one_and_its_silence_is_no_alarm() {
 }
 
 #[test]
+fn a_gap_between_readings_is_a_silence() {
+    let minute = |m: i64| (m * 60_000, 20.0);
+    // Every minute, then nothing for half an hour, then every minute.
+    let readings: Vec<_> = (0..10).chain(40..50).map(minute).collect();
+    let settings = "max 25 nodata 300000 critical 3 clear 2";
+    let report = replay(settings, 0, &readings);
+    let found = &report.list[0];
+    assert_eq!(report.list.len(), 1);
+    assert_eq!(
+        (found.kind, found.severity),
+        (Kind::Nodata, Severity::Critical)
+    );
+    assert_eq!(
+        (found.start, found.end),
+        (at(9 * 60_000), Some(at(41 * 60_000)))
+    );
+    assert_eq!(report.tally.kinds[Kind::Nodata as usize], 1);
+    assert_eq!((report.tally.readings, found.value), (20, 20.0));
+    // One no longer than is allowed is none, and a reading on the very instant is in time.
+    assert!(replay("nodata 1860000", 0, &readings).list.is_empty());
+    assert_eq!(replay("nodata 1800000", 0, &readings).list.len(), 1);
+    // What came before the range does not count, and a silence after the last reading is not told of.
+    assert!(replay(settings, 41 * 60_000 + 1, &readings).list.is_empty());
+    assert!(replay(settings, 0, &readings[..10]).list.is_empty());
+}
+
+#[test]
+fn a_silence_in_a_cooldown_is_told_of_when_that_is_over() {
+    let all = [(0, 20.0), (10_000, 20.0), (1_000_000_000_000, 20.0)];
+    let settings = "max 25 clear 1 nodata 1000 repeat 1000 cooldown 100000";
+    // Resolved at 10 s, silent again from 11 s on, told of from 110 s on.
+    let report = replay(settings, 0, &all);
+    let end = Some(1_000_000_000_000);
+    assert_eq!(told(&report), [(0, end, Severity::Critical)]);
+    let alarm = 10_000 + (1_000_000_000_000 - 110_000);
+    assert_eq!(report.tally.alarm, alarm);
+}
+
+#[test]
+fn a_sensor_that_was_forgotten_begins_anew() {
+    let mut readings: Vec<(i64, f64)> = (0..40).map(|i| (i * 1000, (i % 2) as f64)).collect();
+    readings.push((40_000, 50.0));
+    readings.extend((1000..1040).map(|i| (i * 1000, (i % 2) as f64)));
+    readings.push((1_040_000, 50.0));
+    let report = replay("zscore 3 expire 60000", 0, &readings);
+    assert_eq!(
+        told(&report),
+        [
+            (40_000, Some(100_000), Severity::Critical),
+            (1_040_000, None, Severity::Critical)
+        ]
+    );
+    assert_eq!(report.tally.readings, 82);
+    // Not forgotten, the old spread makes the new one's first readings no warm-up.
+    let kept = replay("zscore 3", 0, &readings);
+    assert_eq!(kept.list[0].end, Some(at(1_002_000)));
+}
+
+#[test]
 fn what_is_listed_is_bounded_and_what_is_counted_is_not() {
     let sensor = Sensor::new("max 25 clear 1");
     let rules = candidate(&sensor.rules, KEY, &[]).unwrap();

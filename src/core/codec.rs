@@ -1,21 +1,27 @@
 //! The stored form of a model: what RDB files, DUMP, AOF rewrites and digests hold.
 //!
-//! One version byte, then fields of fixed width, little-endian, in the order of [`save`]. A later version may append; it
-//! gets a new version byte, and every version ever released stays readable. Reading trusts nothing: every length is
-//! checked against the bytes that are there, every number against what the model could have written.
+//! One version byte, then fields of fixed width, little-endian, in the order of [`save`]. Version 1 ends there. Version 2
+//! appends the two times that version 1 did not know, and then a block for each detector that has state of its own: the
+//! byte of its [`Block`], in ascending order, and its fields; a zero ends them. A later version may append; it gets a new version byte, and
+//! every version ever released stays readable. Reading trusts nothing: every length is checked against the bytes that are
+//! there, every number against what the model could have written.
 
-use crate::detect::{Baseline, Crossed, Kind};
+use crate::detect::cusum::Level;
+use crate::detect::{Baseline, Crossed, Cusum, Ewma, Kind};
 use crate::episode::{Alarm, Episode, Phase};
 use crate::error::Error;
 use crate::late::LateStreak;
 use crate::model::{Model, Verdict};
+use crate::ranks::Ranks;
 use crate::reading::Reading;
 use crate::recent::Recent;
 use crate::units::{Severity, Side, Timestamp};
 use crate::window::Window;
 
 /// Version of the stored form that [`save`] writes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The first one, which knew no blocks.
+const WITHOUT_BLOCKS: u8 = 1;
 
 /// Largest window and most recent readings that a rule can ask for.
 const LONGEST: usize = 10_000;
@@ -51,6 +57,9 @@ pub fn save(model: &Model) -> Vec<u8> {
             .iter()
             .for_each(|reading| out.reading(*reading));
     });
+    out.time(model.baseline.changed);
+    out.time(model.arrived);
+    save_blocks(&mut out, &model.baseline);
     out.0
 }
 
@@ -60,7 +69,8 @@ pub fn save(model: &Model) -> Vec<u8> {
 /// [`Error::Payload`] for anything that [`save`] cannot have written.
 pub fn load(bytes: &[u8]) -> Result<Model, Error> {
     let mut from = Reader(bytes);
-    if from.u8()? != VERSION {
+    let version = from.u8()?;
+    if !(WITHOUT_BLOCKS..=VERSION).contains(&version) {
         return damaged("it was written by a later version of the module");
     }
     let mut model = Model {
@@ -92,7 +102,18 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
             readings: from.many(held, Reader::reading)?.into(),
         }))
     })?;
+    if version == WITHOUT_BLOCKS {
+        // It may have changed, and arrived, later than it says, but not earlier.
+        let newest = model.newest().map_or(Timestamp::ZERO, |newest| newest.at);
+        (model.baseline.changed, model.arrived) = (newest, newest);
+    } else {
+        (model.baseline.changed, model.arrived) = (from.time()?, from.time()?);
+        load_blocks(&mut from, &mut model.baseline)?;
+    }
     let sane = scores <= Kind::ALL.len()
+        && model
+            .newest()
+            .is_none_or(|newest| model.baseline.changed <= newest.at)
         && model.squares >= 0.0
         && (0.0..=1.0).contains(&model.score)
         && model.scores.iter().all(|score| (0.0..=1.0).contains(score))
@@ -132,7 +153,8 @@ fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
         window: from.option(|from| {
             let (capacity, next, seen) =
                 (from.length(LONGEST)?, from.length(LONGEST)?, from.u32()?);
-            let (anchor, sum, squares, peak) = (from.f64()?, from.f64()?, from.f64()?, from.f64()?);
+            let (anchor, sum, squares, peak) =
+                (from.f64()?, from.f64()?, from.f64()?, from.size()?);
             let held = from.length(capacity)?;
             let full = held == capacity;
             if capacity < 2 || next >= capacity || !full && next != held || (seen as usize) < held {
@@ -148,9 +170,100 @@ fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
                 squares,
                 peak,
                 distances,
+                ranks: None,
             }))
         })?,
+        ..Baseline::default()
     })
+}
+
+/// What a detector keeps beside the window. The number is the block's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Block {
+    /// The window is kept by size too. The order follows from the window.
+    Ranks = 1,
+    /// An [`Ewma`].
+    Ewma = 2,
+    /// A [`Cusum`].
+    Cusum = 3,
+}
+
+/// Where a block could begin: there is none.
+const NO_MORE: u8 = 0;
+
+impl Block {
+    const ALL: [Self; 3] = [Self::Ranks, Self::Ewma, Self::Cusum];
+}
+
+fn save_blocks(out: &mut Writer, baseline: &Baseline) {
+    if let Some(ranks) = baseline.window.as_ref().and_then(|w| w.ranks.as_ref()) {
+        out.u8(Block::Ranks as u8);
+        out.f64(ranks.older_peak);
+    }
+    if let Some(Ewma {
+        mean,
+        variance,
+        seen,
+    }) = baseline.ewma.as_deref()
+    {
+        out.u8(Block::Ewma as u8);
+        out.f64(*mean);
+        out.f64(*variance);
+        out.u32(*seen);
+    }
+    if let Some(Cusum {
+        level,
+        above,
+        below,
+        next,
+    }) = baseline.cusum.as_deref()
+    {
+        out.u8(Block::Cusum as u8);
+        out.level(level);
+        out.f64(*above);
+        out.f64(*below);
+        out.level(next);
+    }
+    out.u8(NO_MORE);
+}
+
+fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Error> {
+    let mut before = None;
+    loop {
+        let tag = from.u8()?;
+        if tag == NO_MORE {
+            return Ok(());
+        }
+        let Some(block) = Block::ALL.into_iter().find(|block| *block as u8 == tag) else {
+            return damaged("it holds a block of a later version of the module");
+        };
+        if before.replace(block).is_some_and(|before| before >= block) {
+            return damaged("its blocks are out of order");
+        }
+        match (block, &mut baseline.window) {
+            (Block::Ranks, Some(window)) => {
+                let ranks = Ranks::of(&window.distances, from.size()?);
+                window.ranks = Some(Box::new(ranks));
+            }
+            (Block::Ranks, None) => return damaged("it orders a window that is not there"),
+            (Block::Ewma, _) => {
+                let (mean, variance, seen) = (from.f64()?, from.size()?, from.u32()?);
+                baseline.ewma = Some(Box::new(Ewma {
+                    mean,
+                    variance,
+                    seen,
+                }));
+            }
+            (Block::Cusum, _) => {
+                baseline.cusum = Some(Box::new(Cusum {
+                    level: from.level()?,
+                    above: from.size()?,
+                    below: from.size()?,
+                    next: from.level()?,
+                }));
+            }
+        }
+    }
 }
 
 fn save_alarm(out: &mut Writer, alarm: &Alarm) {
@@ -270,6 +383,11 @@ impl Writer {
         self.time(reading.at);
         self.f64(reading.value);
     }
+    fn level(&mut self, level: &Level) {
+        self.f64(level.mean);
+        self.f64(level.squares);
+        self.u32(level.readings);
+    }
     fn option<T: ?Sized>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
         self.u8(u8::from(value.is_some()));
         if let Some(value) = value {
@@ -317,6 +435,21 @@ impl<'a> Reader<'a> {
             .ok_or(Error::Payload {
                 why: "it holds a number that is not finite",
             })
+    }
+    /// A number that is not below zero.
+    fn size(&mut self) -> Result<f64, Error> {
+        Some(self.f64()?)
+            .filter(|x| *x >= 0.0)
+            .ok_or(Error::Payload {
+                why: "it holds a negative number where none can be",
+            })
+    }
+    fn level(&mut self) -> Result<Level, Error> {
+        Ok(Level {
+            mean: self.f64()?,
+            squares: self.size()?,
+            readings: self.u32()?,
+        })
     }
     fn time(&mut self) -> Result<Timestamp, Error> {
         Timestamp::from_millis(self.u64()?.cast_signed()).ok_or(Error::Payload {

@@ -47,6 +47,35 @@ fn stories() -> Vec<(&'static str, Sensor)> {
     ]
 }
 
+/// What version 2 has beside that.
+fn later_stories() -> Vec<(&'static str, Sensor)> {
+    let on = "zscore 3 mad 3 ewma 3 cusum 4 stuck 5000 nodata 60000 window 5 warmup 4";
+    let told = |readings: &[f64]| {
+        let mut sensor = Sensor::new(on);
+        for (second, value) in (1..).zip(readings) {
+            sensor.add(second * 1000, *value);
+        }
+        sensor.model.arrived = at(1_754_300_000_123);
+        sensor
+    };
+    vec![
+        ("warming", told(&[20.0, 20.5])),
+        (
+            "statistics",
+            told(&[20.0, 20.5, 19.5, 20.25, 19.75, 20.0, 20.0]),
+        ),
+        // The cumulative sum is in alarm, and learns the next level.
+        (
+            "shifted",
+            told(&[20.0, 20.5, 19.5, 20.25, 19.75, 31.0, 31.5, 31.5]),
+        ),
+    ]
+}
+
+fn all_stories() -> Vec<(&'static str, Sensor)> {
+    stories().into_iter().chain(later_stories()).collect()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -68,6 +97,22 @@ const CORPUS: [(&str, &str); 5] = [
     ("silent", include_str!("corpus/model-v1-silent.hex")),
 ];
 
+/// What version 2 writes.
+const CORPUS_2: [(&str, &str); 8] = [
+    ("empty", include_str!("corpus/model-v2-empty.hex")),
+    ("acked", include_str!("corpus/model-v2-acked.hex")),
+    ("pending", include_str!("corpus/model-v2-pending.hex")),
+    ("cooling", include_str!("corpus/model-v2-cooling.hex")),
+    ("silent", include_str!("corpus/model-v2-silent.hex")),
+    ("warming", include_str!("corpus/model-v2-warming.hex")),
+    ("statistics", include_str!("corpus/model-v2-statistics.hex")),
+    ("shifted", include_str!("corpus/model-v2-shifted.hex")),
+];
+
+fn pinned_2(name: &str) -> Vec<u8> {
+    unhex(CORPUS_2.iter().find(|(n, _)| *n == name).unwrap().1)
+}
+
 fn pinned(name: &str) -> Vec<u8> {
     unhex(CORPUS.iter().find(|(n, _)| *n == name).unwrap().1)
 }
@@ -80,6 +125,12 @@ fn models_of_version_1_load_and_go_on() {
             model: load(&unhex(text)).unwrap(),
             rules: std::mem::take(&mut made.rules),
         };
+        // Version 1 knew no arrivals: the newest reading stands for its own.
+        assert_eq!(
+            loaded.model.arrived,
+            loaded.model.newest().map_or(at(0), |newest| newest.at)
+        );
+        loaded.model.arrived = made.model.arrived;
         let on = loaded.add(90_000, 36.0);
         std::mem::swap(&mut made.rules, &mut loaded.rules);
         assert_eq!(on, made.add(90_000, 36.0), "{name}");
@@ -130,15 +181,47 @@ fn what_a_model_of_version_1_knew_is_still_known() {
 }
 
 #[test]
+fn models_of_version_2_load_and_go_on() {
+    for ((name, mut made), (file, text)) in all_stories().into_iter().zip(CORPUS_2) {
+        assert_eq!(name, file);
+        let mut loaded = Sensor {
+            model: load(&unhex(text)).unwrap(),
+            rules: std::mem::take(&mut made.rules),
+        };
+        let on = loaded.add(90_000, 36.0);
+        std::mem::swap(&mut made.rules, &mut loaded.rules);
+        assert_eq!(on, made.add(90_000, 36.0), "{name}");
+        assert_eq!(loaded.stored(), made.stored(), "{name}");
+    }
+}
+
+#[test]
+fn what_a_model_of_version_2_knew_is_still_known() {
+    let statistics = load(&pinned_2("statistics")).unwrap();
+    assert_eq!(
+        (statistics.baseline.changed, statistics.arrived),
+        (at(6000), at(1_754_300_000_123))
+    );
+    assert_eq!(statistics.baseline.ewma.as_ref().unwrap().seen, 7);
+    assert_eq!(statistics.baseline.window.as_ref().unwrap().median(), 20.0);
+    let cusum = |name| *load(&pinned_2(name)).unwrap().baseline.cusum.unwrap();
+    assert_eq!(cusum("statistics").level.readings, 7);
+    assert_eq!(cusum("statistics").next, Level::default());
+    let shifted = cusum("shifted");
+    assert_eq!((shifted.level.readings, shifted.next.readings), (5, 3));
+    assert_eq!((shifted.above, shifted.below), (6.0, 0.0));
+}
+
+#[test]
 fn the_stored_form_is_that_of_its_version() {
     assert_eq!(
-        VERSION, 1,
+        VERSION, 2,
         "a new version needs its own corpus, beside this"
     );
-    for (name, sensor) in stories() {
+    for (name, sensor) in all_stories() {
         assert_eq!(
             hex(&sensor.stored()),
-            hex(&pinned(name)),
+            hex(&pinned_2(name)),
             "{name}: the form has changed without a new version"
         );
     }
@@ -146,7 +229,7 @@ fn the_stored_form_is_that_of_its_version() {
 
 #[test]
 fn a_truncated_or_lengthened_model_is_refused() {
-    for (name, sensor) in stories() {
+    for (name, sensor) in all_stories() {
         let stored = sensor.stored();
         assert!(load(&stored).is_ok());
         for end in 0..stored.len() {
@@ -167,7 +250,7 @@ fn a_truncated_or_lengthened_model_is_refused() {
 
 #[test]
 fn another_version_is_refused() {
-    for version in [0, 2, 255] {
+    for version in [0, 3, 255] {
         let mut stored = Sensor::new("").stored();
         stored[0] = version;
         let refused = load(&stored).unwrap_err().to_string();
@@ -181,10 +264,14 @@ fn survives(damaged: &[u8]) {
     let Ok(model) = load(damaged) else {
         return;
     };
-    assert_eq!(save(&model), damaged, "it saves what it was loaded from");
+    if damaged.first() == Some(&VERSION) {
+        assert_eq!(save(&model), damaged, "it saves what it was loaded from");
+    }
     for settings in [
         "zscore 3 window 5 max 28 rate 1 recent 3 for 2 repeat 1000 cooldown 1000 clear 1",
         "zscore 3 window 2 recent 50 learn no",
+        "mad 3 ewma 3 cusum 4 stuck 1000 window 5 warmup 0",
+        "mad 3 ewma 3 alpha 1 cusum 1e300 drift 0 stuck 1 window 9 learn no critical 1000000",
         "enabled no",
     ] {
         let mut sensor = Sensor::new(settings);
@@ -196,7 +283,7 @@ fn survives(damaged: &[u8]) {
         {
             let outcome = sensor.add(newest.saturating_add(1000 * i as i64), value);
             let profile = sensor.profile();
-            let told = crate::command::info::reply(KEY, &sensor.model, &profile, 0);
+            let told = crate::command::info::reply(KEY, &sensor.model, &profile, at(0), 0);
             let mut numbers = crate::testing::doubles(&told);
             numbers.push(outcome.score());
             assert!(numbers.iter().all(|x| x.is_finite()), "{told:?}");
@@ -214,7 +301,7 @@ fn survives(damaged: &[u8]) {
 
 #[test]
 fn every_single_flipped_bit_is_refused_or_harmless() {
-    for (_, sensor) in stories() {
+    for (_, sensor) in all_stories() {
         let stored = sensor.stored();
         for bit in 0..stored.len() * 8 {
             let mut damaged = stored.clone();
@@ -233,7 +320,7 @@ fn what_no_model_can_have_written_is_refused() {
         model.recent.as_mut().unwrap()
     }
     type Damage = fn(&mut Model);
-    let damages: [(&str, Damage); 20] = [
+    let damages: [(&str, Damage); 25] = [
         ("mean", |m| m.mean = f64::NAN),
         ("squares", |m| m.squares = -1.0),
         ("score", |m| m.score = 1.5),
@@ -254,6 +341,28 @@ fn what_no_model_can_have_written_is_refused() {
         ("seen too few", |m| window(m).seen = 4),
         ("distance", |m| window(m).distances[0] = f32::INFINITY),
         ("deviation", |m| window(m).squares = f64::NEG_INFINITY),
+        ("peak", |m| window(m).peak = -1.0),
+        ("changed later than read", |m| {
+            m.baseline.changed = at(8001);
+        }),
+        ("ewma of no number", |m| {
+            m.baseline.ewma = Some(Box::new(Ewma {
+                variance: f64::NAN,
+                ..Ewma::default()
+            }));
+        }),
+        ("ewma below nothing", |m| {
+            m.baseline.ewma = Some(Box::new(Ewma {
+                variance: -1.0,
+                ..Ewma::default()
+            }));
+        }),
+        ("cusum below nothing", |m| {
+            m.baseline.cusum = Some(Box::new(Cusum {
+                below: -1.0,
+                ..Cusum::default()
+            }));
+        }),
         ("recent too long", |m| recent(m).capacity = LONGEST + 1),
         ("recent too full", |m| recent(m).capacity = 2),
     ];
@@ -264,6 +373,27 @@ fn what_no_model_can_have_written_is_refused() {
             matches!(load(&save(&model)), Err(Error::Payload { .. })),
             "{what}"
         );
+    }
+}
+
+#[test]
+fn blocks_that_are_unknown_out_of_order_or_without_a_window_are_refused() {
+    let stored = Sensor::new("").stored();
+    let (end, body) = stored.split_last().unwrap();
+    assert_eq!(*end, NO_MORE);
+    let ewma = [&[2][..], &[0; 20]].concat();
+    let with = |blocks: &[&[u8]]| load(&[body, &blocks.concat(), &[NO_MORE]].concat());
+    assert!(with(&[&ewma]).is_ok());
+    for (what, blocks) in [
+        ("twice", &[&ewma[..], &ewma][..]),
+        (
+            "after a later one",
+            &[&[&[3][..], &[0; 56]].concat(), &ewma],
+        ),
+        ("unknown", &[&[99]]),
+        ("order of no window", &[&[&[1][..], &[0; 8]].concat()]),
+    ] {
+        assert!(matches!(with(blocks), Err(Error::Payload { .. })), "{what}");
     }
 }
 
@@ -294,6 +424,9 @@ fn settings() -> impl Strategy<Value = String> {
             "zscore 2 window 4",
             "rate 5",
             "min 0 max 28 zscore 3 rate 9",
+            "mad 3 window 4",
+            "ewma 3 cusum 4 warmup 5",
+            "zscore 3 mad 4 ewma 2 rate 9 cusum 4 stuck 1000 window 6 warmup 3",
             "",
         ]),
         some(&["", "recent 1", "recent 7"]),

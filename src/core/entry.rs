@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
+use smallvec::{SmallVec, smallvec};
 
 use crate::instant;
 use crate::key::hash_tag;
@@ -21,15 +22,23 @@ use crate::text::{escaped, shown};
 use crate::units::{Timestamp, number};
 use crate::watch::{Values, Watch};
 
+/// A sensor's key as a template makes it. The usual ones need no heap.
+pub type Key = SmallVec<[u8; 64]>;
+
+/// The readings of an entry. The usual ones need no heap.
+pub type Items<'a> = SmallVec<[Item<'a>; 2]>;
+
 /// A reading of an entry, and whose it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EntryReading {
+pub struct EntryReading<'a> {
     /// The sensor's key.
-    pub key: Vec<u8>,
+    pub key: Key,
     /// The device, empty where none is known.
-    pub device: Vec<u8>,
+    pub device: Cow<'a, [u8]>,
     /// The metric, never empty.
-    pub metric: Vec<u8>,
+    pub metric: Cow<'a, [u8]>,
+    /// Position of the field that holds the number, unless it is a member of a JSON object.
+    pub field: Option<usize>,
     /// The number and its time.
     pub reading: Reading,
 }
@@ -44,23 +53,27 @@ pub struct BadEntry {
 }
 
 /// What became of one metric of an entry, or of the entry.
-type Item = Result<EntryReading, BadEntry>;
+pub type Item<'a> = Result<EntryReading<'a>, BadEntry>;
 
 /// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
-/// entry stands alone. There is always at least one of either.
+/// entry stands alone. There is always at least one of either. The id may be unknown where [`Watch::finds_time`].
 #[must_use]
-pub fn read(
+pub fn read<'a>(
     watch: &Watch,
     stream: &[u8],
-    id: StreamId,
-    fields: &[(&[u8], &[u8])],
+    id: Option<StreamId>,
+    fields: &[(&'a [u8], &'a [u8])],
     cluster: bool,
-) -> Vec<Item> {
-    let plain = fields.iter().map(|(name, value)| Field {
-        name,
-        value,
-        scalar: true,
-    });
+) -> Items<'a> {
+    let plain = fields
+        .iter()
+        .enumerate()
+        .map(|(position, (name, value))| Field {
+            name,
+            value,
+            scalar: true,
+            position: Some(position),
+        });
     let entry = Entry {
         watch,
         stream,
@@ -72,12 +85,13 @@ pub fn read(
     let Some(json) = watch.json() else {
         return entry.readings(outside, plain).unwrap_or_else(whole);
     };
-    let mut items = Vec::new();
+    let mut items = Items::new();
     for payload in plain.filter(|field| field.name == json) {
         let read = members(payload).and_then(|members| {
             let inside = members.iter().map(Member::field);
             let roles = Roles::of(watch, inside.clone()).or(outside);
-            entry.readings(roles, inside)
+            let items = entry.readings(roles, inside)?;
+            Ok(items.into_iter().map(kept).collect::<Items<'_>>())
         });
         items.extend(read.unwrap_or_else(whole));
     }
@@ -119,6 +133,8 @@ struct Field<'a> {
     value: &'a [u8],
     /// A text or a number, and no array, object or truth value of JSON.
     scalar: bool,
+    /// Which field of the entry it is.
+    position: Option<usize>,
 }
 
 /// The fields that tell device and time.
@@ -160,7 +176,7 @@ fn first<'a>(names: &[Vec<u8>], fields: impl Iterator<Item = Field<'a>>) -> Opti
 struct Entry<'a> {
     watch: &'a Watch,
     stream: &'a [u8],
-    id: StreamId,
+    id: Option<StreamId>,
     template: &'a Template,
     cluster: bool,
 }
@@ -177,17 +193,17 @@ impl Entry<'_> {
         &self,
         roles: Roles<'a>,
         fields: impl Iterator<Item = Field<'a>> + Clone,
-    ) -> Result<Vec<Item>, String> {
+    ) -> Result<Items<'a>, String> {
         let common = Common {
             device: self.device(roles)?,
             at: self.time(roles)?,
         };
-        let mut items = Vec::new();
+        let mut items = Items::new();
         match self.watch.values() {
             Values::Numbers => {
                 for field in fields.filter(|field| self.watch.may_be_metric(field.name)) {
-                    if number(field.value).is_some() {
-                        items.push(self.item(&common, field.name, field)?);
+                    if let Some(value) = number(field.value) {
+                        items.push(self.item(&common, field.name, field, Some(value))?);
                     }
                 }
                 if items.is_empty() {
@@ -199,7 +215,7 @@ impl Entry<'_> {
             }
             Values::Named(names) => {
                 for field in fields.filter(|field| names.contains(field.name)) {
-                    items.push(self.item(&common, field.name, field)?);
+                    items.push(self.item(&common, field.name, field, number(field.value))?);
                 }
                 if items.is_empty() {
                     return Err(
@@ -218,7 +234,7 @@ impl Entry<'_> {
                         (None, None, _) => break,
                         (_, Some(_), None) => return Err(missing(metric)),
                         (_, Some(field), Some(name)) if name.scalar => {
-                            self.item(&common, name.value, field)?
+                            self.item(&common, name.value, field, number(field.value))?
                         }
                         (Some(name), None, _) if name.scalar => bad(name.value, missing(value)),
                         (_, _, _) => {
@@ -273,13 +289,21 @@ impl Entry<'_> {
                 let (name, value) = (shown(field.name), shown(field.value));
                 format!("field '{name}' holds '{value}', which is {why}")
             }),
-            None => instant::of_id(self.id.ms)
-                .map_err(|why| format!("the entry's id {} is {why}", self.id)),
+            None => {
+                let id = self.id.unwrap_or_default();
+                instant::of_id(id.ms).map_err(|why| format!("the entry's id {id} is {why}"))
+            }
         }
     }
 
-    /// The reading of one metric; an error is one of the whole entry.
-    fn item(&self, common: &Common<'_>, metric: &[u8], field: Field<'_>) -> Result<Item, String> {
+    /// The reading of one metric, whose field holds that number; an error is one of the whole entry.
+    fn item<'a>(
+        &self,
+        common: &Common<'a>,
+        metric: &'a [u8],
+        field: Field<'a>,
+        value: Option<f64>,
+    ) -> Result<Item<'a>, String> {
         let holds = |lacks: &str| {
             let (name, value) = (shown(field.name), shown(field.value));
             bad(
@@ -287,7 +311,7 @@ impl Entry<'_> {
                 format!("field '{name}' holds '{value}', which is {lacks}"),
             )
         };
-        let value = match number(field.value) {
+        let value = match value {
             _ if metric.is_empty() => {
                 return Ok(bad(metric, "the name of a metric is empty".into()));
             }
@@ -304,8 +328,9 @@ impl Entry<'_> {
         }
         Ok(Ok(EntryReading {
             key,
-            device: common.device.to_vec(),
-            metric: metric.to_vec(),
+            device: common.device.into(),
+            metric: metric.into(),
+            field: field.position,
             reading: Reading {
                 at: common.at,
                 value,
@@ -314,15 +339,24 @@ impl Entry<'_> {
     }
 }
 
-fn bad(metric: &[u8], reason: String) -> Item {
+/// What outlives the object it was read from.
+fn kept<'a>(item: Item<'_>) -> Item<'a> {
+    item.map(|reading| EntryReading {
+        device: reading.device.into_owned().into(),
+        metric: reading.metric.into_owned().into(),
+        ..reading
+    })
+}
+
+fn bad<'a>(metric: &[u8], reason: String) -> Item<'a> {
     Err(BadEntry {
         metric: Some(metric.to_vec()),
         reason,
     })
 }
 
-fn whole(reason: String) -> Vec<Item> {
-    vec![Err(BadEntry {
+fn whole<'a>(reason: String) -> Items<'a> {
+    smallvec![Err(BadEntry {
         metric: None,
         reason,
     })]
@@ -367,6 +401,7 @@ impl<'a> Member<'a> {
             name: self.name.as_bytes(),
             value: self.value.as_bytes(),
             scalar: self.scalar,
+            position: None,
         }
     }
 }

@@ -5,10 +5,10 @@ use crate::command::watch::parse_set;
 use crate::key;
 use crate::testing::cases;
 
-const ID: StreamId = StreamId {
+const ID: Option<StreamId> = Some(StreamId {
     ms: 1_700_000_000_000,
     seq: 3,
-};
+});
 
 /// A watch as ANOMALY.WATCH SET would make it.
 fn watch(options: &str) -> Watch {
@@ -23,15 +23,15 @@ fn pairs<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])> {
         .collect()
 }
 
-fn items(options: &str, fields: &[(&str, &str)]) -> Vec<Item> {
+fn items<'a>(options: &str, fields: &[(&'a str, &'a str)]) -> Items<'a> {
     read(&watch(options), b"raw", ID, &pairs(fields), false)
 }
 
 /// `key=value@time` of each reading, `metric!reason` of what is bad.
-fn told(items: Vec<Item>) -> Vec<String> {
-    let line = |item: Item| match item {
+fn told(items: Items<'_>) -> Vec<String> {
+    let line = |item: Item<'_>| match item {
         Ok(EntryReading { key, reading, .. }) => {
-            let key = String::from_utf8(key).unwrap();
+            let key = String::from_utf8(key.into_vec()).unwrap();
             format!("{key}={}@{}", reading.value, reading.at.millis())
         }
         Err(BadEntry { metric, reason }) => {
@@ -342,7 +342,7 @@ fn the_device_is_needed_only_where_the_key_has_it() {
     let [Ok(reading)] = &items("KEY $metric", &[("id", "d"), ("t", "1")])[..] else {
         panic!("one reading");
     };
-    assert_eq!(reading.device, b"d", "it is told where it is known");
+    assert_eq!(*reading.device, *b"d", "it is told where it is known");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_bad_time_is_bad_for_the_whole_entry() {
     let items = read(
         &watch(""),
         b"s",
-        late,
+        Some(late),
         &pairs(&[("id", "d"), ("t", "1")]),
         false,
     );
@@ -504,11 +504,9 @@ fn large_entries_are_read_in_a_moment() {
             "JSON p",
             &[("p", &format!("{{\"id\":\"d\",\"t\":1,\"x\":{long}}}"))],
         );
-        let inside = items(
-            "JSON p",
-            &[("p", &format!("{{\"id\":\"d\",\"t\":1,\"x\":{:?}}}", long))],
-        );
-        assert!(matches!(&inside[0], Ok(reading) if reading.metric == b"t"));
+        let payload = format!("{{\"id\":\"d\",\"t\":1,\"x\":{:?}}}", long);
+        let inside = items("JSON p", &[("p", &payload)]);
+        assert!(matches!(&inside[0], Ok(reading) if *reading.metric == *b"t"));
     }
     let device = "d".repeat(1 << 20);
     assert_eq!(told(items("", &[("id", &device), ("t", "1")])).len(), 1);
@@ -530,7 +528,7 @@ fn on_a_cluster_a_stream_that_no_key_can_join_is_bad() {
     ] {
         let items = read(&watch(""), stream.as_bytes(), ID, &entry, true);
         match (&items[..], key) {
-            ([Ok(reading)], Some(key)) => assert_eq!(reading.key, key.as_bytes()),
+            ([Ok(reading)], Some(key)) => assert_eq!(*reading.key, *key.as_bytes()),
             (
                 [
                     Err(BadEntry {
@@ -609,7 +607,7 @@ proptest! {
         stream in any_bytes(), ms in any::<u64>(), which in 0..WATCHES.len(), cluster in any::<bool>(),
     ) {
         let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-        let items = read(&watch(WATCHES[which]), &stream, StreamId { ms, seq: 0 }, &fields, cluster);
+        let items = read(&watch(WATCHES[which]), &stream, Some(StreamId { ms, seq: 0 }), &fields, cluster);
         prop_assert!(!items.is_empty());
         for item in items {
             match item {
@@ -648,7 +646,12 @@ proptest! {
             let object: Vec<String> = fields.iter().map(|(n, v)| format!("{n:?}:{}", if written.iter().any(|w| w.0 == *n) { (*v).to_owned() } else { format!("{v:?}") })).collect();
             let json = format!("{{{}}}", object.join(","));
             let inside = read(&watch("JSON p"), b"raw", ID, &[(b"p", json.as_bytes())], false);
-            prop_assert_eq!(inside, items);
+            let told_there = items.into_iter().map(|item| item.map(|reading| {
+                let field = reading.field.map(|at| fields[at]);
+                assert_eq!(field, Some((std::str::from_utf8(&reading.metric).unwrap(), &crate::text::number(reading.reading.value)[..])));
+                EntryReading { field: None, ..reading }
+            }));
+            prop_assert_eq!(inside, told_there.collect::<Items<'_>>());
         }
     }
 

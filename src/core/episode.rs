@@ -125,18 +125,23 @@ impl Episode {
             self.crossed.high |= finding.side == Side::High;
             self.crossed.low |= finding.side == Side::Low;
         }
-        let event = match self.phase {
-            _ if severity > self.severity => Event::Escalated,
-            Phase::Silent(until) if at >= until => Event::Firing,
-            Phase::Firing if self.reminds(at, profile) => Event::Repeat,
-            _ => return None,
-        };
+        let event = self.event(at, severity, profile)?;
         if event != Event::Repeat {
             (self.severity, self.kind, self.side) = (severity, finding.kind, finding.side);
             self.threshold = finding.threshold;
         }
         self.phase = Phase::Firing;
         Some(event)
+    }
+
+    /// What an abnormal reading of that severity makes it tell.
+    fn event(&self, at: Timestamp, severity: Severity, profile: &Profile) -> Option<Event> {
+        match self.phase {
+            _ if severity > self.severity => Some(Event::Escalated),
+            Phase::Silent(until) if at >= until => Some(Event::Firing),
+            Phase::Firing if self.reminds(at, profile) => Some(Event::Repeat),
+            _ => None,
+        }
     }
 
     fn reminds(&self, at: Timestamp, profile: &Profile) -> bool {
@@ -247,6 +252,56 @@ impl Alarm {
             return Step::default();
         }
         let run = std::mem::take(&mut self.abnormal_run);
+        self.fire(at, finding, severity, run, profile, sensor)
+    }
+
+    /// Whether an abnormal finding at that instant would change anything.
+    #[must_use]
+    pub fn heeds(&self, at: Timestamp, severity: Severity, profile: &Profile) -> bool {
+        self.open().is_none_or(|episode| {
+            episode.normal_run > 0 || episode.event(at, severity, profile).is_some()
+        })
+    }
+
+    /// Takes in that no reading has come since the one at `since`: an abnormal one, which waits for no others.
+    pub fn silent(
+        &mut self,
+        at: Timestamp,
+        since: Timestamp,
+        finding: &Finding,
+        profile: &Profile,
+        sensor: impl FnOnce() -> u64,
+    ) -> Step {
+        let Some(severity) = finding.severity else {
+            return Step::default();
+        };
+        if let Some(episode) = self
+            .episode
+            .as_deref_mut()
+            .filter(|episode| episode.is_open())
+        {
+            episode.normal_run = 0;
+            let event = episode.reads(at, finding, profile);
+            return Step {
+                transition: event.map(|event| tell(episode, event, at)),
+                suppressed: false,
+            };
+        }
+        self.abnormal_run = 0;
+        (self.run_start, self.run_peak) = (since, finding.score());
+        self.fire(at, finding, severity, 0, profile, sensor)
+    }
+
+    /// Begins an episode with a run of abnormal readings, or goes on with the one that is cooling.
+    fn fire(
+        &mut self,
+        at: Timestamp,
+        finding: &Finding,
+        severity: Severity,
+        run: u32,
+        profile: &Profile,
+        sensor: impl FnOnce() -> u64,
+    ) -> Step {
         if let Some(episode) = self.episode.as_deref_mut()
             && let Phase::Cooling(until) = episode.phase
             && at < until

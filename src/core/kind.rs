@@ -40,7 +40,15 @@ impl Kind {
     ];
 
     /// Those that judge readings in this version, in the order they are asked.
-    pub const BUILT: [Self; 3] = [Self::Range, Self::Zscore, Self::Rate];
+    pub const BUILT: [Self; 7] = [
+        Self::Range,
+        Self::Zscore,
+        Self::Mad,
+        Self::Ewma,
+        Self::Rate,
+        Self::Cusum,
+        Self::Stuck,
+    ];
 
     /// The word used in replies and alerts.
     #[must_use]

@@ -14,6 +14,7 @@ pub mod alert;
 pub mod backtest;
 pub mod codec;
 pub mod command;
+pub mod deadlines;
 pub mod detect;
 pub mod document;
 pub mod entry;
@@ -26,17 +27,20 @@ pub mod kind;
 pub mod late;
 pub mod model;
 pub mod profile;
+pub mod ranks;
 pub mod reading;
 pub mod reason;
 pub mod recent;
 pub mod rule;
 pub mod setting;
+pub mod silence;
 pub mod stream_id;
 pub mod template;
 pub mod text;
 pub mod units;
 pub mod watch;
 pub mod window;
+pub mod xadd;
 
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::detect::{Baseline, Finding, Judgement, Kind};
+use crate::detect::{Baseline, Cusum, Ewma, Finding, Judgement, Kind, nodata};
 use crate::episode::{Alarm, Episode, Event};
 use crate::key::fingerprint;
 use crate::late::LateStreak;
@@ -40,6 +40,16 @@ impl Verdict {
         Self::Late,
         Self::Duplicate,
     ];
+
+    /// Of a reading of that severity.
+    #[must_use]
+    pub fn of(severity: Option<Severity>) -> Self {
+        match severity {
+            None => Self::Normal,
+            Some(Severity::Warning) => Self::Warning,
+            Some(Severity::Critical) => Self::Critical,
+        }
+    }
 
     /// The word of the reply.
     #[must_use]
@@ -111,8 +121,12 @@ pub struct Model {
     pub baseline: Baseline,
     /// The episode machine.
     pub alarm: Alarm,
+    /// When the last reading arrived, by the clock of the server that took it in; zero while no setting asks for it.
+    pub arrived: Timestamp,
     /// The last readings, if the rule keeps any.
     pub recent: Option<Box<Recent>>,
+    /// The number under which the server's timer knows it, 0: none. A matter of this server: it is not stored.
+    pub timer: u32,
     pub(crate) profile: Option<Arc<Profile>>,
     pub(crate) epoch: u32,
 }
@@ -132,7 +146,9 @@ impl Default for Model {
             streak: LateStreak::default(),
             baseline: Baseline::default(),
             alarm: Alarm::default(),
+            arrived: Timestamp::ZERO,
             recent: None,
+            timer: 0,
             profile: None,
             epoch: 0,
         }
@@ -161,7 +177,13 @@ impl Model {
         let episode = self.alarm.episode.as_ref().map_or(0, |e| {
             size_of::<Episode>() + e.acked_by.as_ref().map_or(0, |by| by.len())
         });
-        size_of::<Self>() + size_of_val(&*self.scores) + window + recent + episode
+        let ewma = self.baseline.ewma.as_ref().map_or(0, |_| size_of::<Ewma>());
+        let cusum = self
+            .baseline
+            .cusum
+            .as_ref()
+            .map_or(0, |_| size_of::<Cusum>());
+        size_of::<Self>() + size_of_val(&*self.scores) + window + ewma + cusum + recent + episode
     }
 
     /// Sample standard deviation of all readings scored.
@@ -183,6 +205,7 @@ impl Model {
         };
         Self {
             alarm,
+            timer: 0,
             profile: None,
             epoch: 0,
             ..self.clone()
@@ -197,13 +220,15 @@ impl Model {
         };
         *self = Self {
             alarm,
+            arrived: self.arrived,
+            timer: self.timer,
             ..Self::default()
         };
     }
 
-    /// Forgets what rules it goes by: its key has changed.
+    /// Forgets what rules it goes by, and the timer: its key has changed.
     pub fn renamed(&mut self) {
-        self.epoch = 0;
+        (self.epoch, self.timer) = (0, 0);
     }
 
     /// The profile it would go by now, without taking it on: looking must not change what replicas hold.
@@ -216,7 +241,7 @@ impl Model {
 
     /// Takes on the rules as they are now. Rules are matched when a sensor is first seen and when rules change, never
     /// per reading.
-    fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
+    pub(crate) fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
         if let Some(profile) = self
             .profile
             .as_ref()
@@ -226,6 +251,9 @@ impl Model {
         }
         let profile = rules.profile(key);
         self.baseline.fit(&profile);
+        if !profile.listens() {
+            self.arrived = Timestamp::ZERO;
+        }
         if profile.recent == 0 {
             self.recent = None;
         } else {
@@ -298,6 +326,9 @@ impl Model {
         let mut warming: Option<u32> = None;
         let crossed = self.alarm.crossed();
         let own = self.alarm.open().map(|episode| episode.kind);
+        if own == Some(Kind::Nodata) {
+            outcome.own = Some(nodata::judge(None, profile));
+        }
         for kind in Kind::BUILT.into_iter().filter(|kind| profile.has(*kind)) {
             let score = match self.baseline.judge(kind, reading, profile, crossed) {
                 Judgement::Skipped => 0.0,
@@ -325,19 +356,26 @@ impl Model {
         }
         match (&outcome.finding, warming) {
             (Some(finding), _) => {
-                outcome.verdict = match finding.severity {
-                    None => Verdict::Normal,
-                    Some(Severity::Warning) => Verdict::Warning,
-                    Some(Severity::Critical) => Verdict::Critical,
-                };
+                outcome.verdict = Verdict::of(finding.severity);
                 let step = self
                     .alarm
                     .judged(reading.at, finding, profile, || fingerprint(key));
                 (outcome.transition, outcome.suppressed) = (step.transition, step.suppressed);
             }
-            (None, Some(needed)) => (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed),
+            (None, _) if profile.has(Kind::Nodata) => {
+                // That it has arrived is all that is known of it, and it is normal.
+                let arrived = nodata::judge(None, profile);
+                let step = self
+                    .alarm
+                    .judged(reading.at, &arrived, profile, || fingerprint(key));
+                outcome.transition = step.transition;
+                outcome.own = Some(arrived);
+            }
             (None, None) if on == 0 => outcome.transition = self.alarm.resolve(reading.at, 0),
-            (None, None) => {}
+            (None, _) => {}
+        }
+        if let (None, Some(needed)) = (&outcome.finding, warming) {
+            (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed);
         }
     }
 

@@ -194,7 +194,7 @@ fn looking_never_changes_what_is_stored() {
         sensor.set(settings);
         let before = sensor.stored();
         let profile = sensor.profile();
-        let told = crate::command::info::reply(KEY, &sensor.model, &profile, 0);
+        let told = crate::command::info::reply(KEY, &sensor.model, &profile, at(0), 0);
         assert!(matches!(told, crate::command::Reply::Map(_)));
         assert_eq!(sensor.stored(), before, "{settings}");
     }

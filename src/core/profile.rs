@@ -43,6 +43,22 @@ pub struct Profile {
     pub limits: Limits,
     /// Threshold of the rolling z-score, in standard deviations.
     pub zscore: Option<f64>,
+    /// Threshold of the robust z-score, in robust standard deviations.
+    pub mad: Option<f64>,
+    /// Threshold of the deviation from the exponentially weighted mean, in its standard deviations.
+    pub ewma: Option<f64>,
+    /// Weight of a reading in that mean, above 0 and at most 1.
+    pub alpha: f64,
+    /// Threshold h of the cumulative sums, in standard deviations.
+    pub cusum: Option<f64>,
+    /// Drift k that they allow for with each reading, in standard deviations.
+    pub drift: f64,
+    /// Longest time without a change of value.
+    pub stuck: Option<u64>,
+    /// Longest time without a reading, by the server's clock.
+    pub nodata: Option<u64>,
+    /// Time without a reading after which the sensor is forgotten, by the server's clock.
+    pub expire: Option<u64>,
     /// Largest change per second.
     pub rate: Option<f64>,
     /// Length of the rolling window.
@@ -96,6 +112,10 @@ impl Profile {
             Value::Count(n) => n,
             _ => 0,
         };
+        let timeout = |setting| match value(setting) {
+            Value::Count(ms) => Some(ms),
+            _ => None,
+        };
         let readings = |setting| u32::try_from(count(setting)).unwrap_or(u32::MAX);
         let flag = |setting| value(setting) == Value::Flag(true);
         Self {
@@ -108,6 +128,14 @@ impl Profile {
                 margin: number(Setting::ClearMargin).unwrap_or(0.0),
             },
             zscore: number(Setting::Zscore),
+            mad: number(Setting::Mad),
+            ewma: number(Setting::Ewma),
+            alpha: number(Setting::Alpha).unwrap_or(1.0),
+            cusum: number(Setting::Cusum),
+            drift: number(Setting::Drift).unwrap_or(0.0),
+            stuck: timeout(Setting::Stuck),
+            nodata: timeout(Setting::Nodata),
+            expire: timeout(Setting::Expire),
             rate: number(Setting::Rate),
             window: readings(Setting::Window) as usize,
             critical: number(Setting::Critical).unwrap_or(1.5),
@@ -149,9 +177,29 @@ impl Profile {
             && match kind {
                 Kind::Range => self.limits.any(self.direction),
                 Kind::Zscore => self.zscore.is_some(),
+                Kind::Mad => self.mad.is_some(),
+                Kind::Ewma => self.ewma.is_some(),
                 Kind::Rate => self.rate.is_some(),
-                _ => false,
+                Kind::Cusum => self.cusum.is_some(),
+                Kind::Stuck => self.stuck.is_some(),
+                Kind::Nodata => self.nodata.is_some(),
+                Kind::Auto => false,
             }
+    }
+
+    /// The threshold of a detector that has one, in the unit of its statistic.
+    #[must_use]
+    pub fn threshold(&self, kind: Kind) -> Option<f64> {
+        match kind {
+            Kind::Zscore => self.zscore,
+            Kind::Mad => self.mad,
+            Kind::Ewma => self.ewma,
+            Kind::Rate => self.rate,
+            Kind::Cusum => self.cusum,
+            Kind::Stuck => self.stuck.map(|ms| ms as f64),
+            Kind::Nodata => self.nodata.map(|ms| ms as f64),
+            Kind::Range | Kind::Auto => None,
+        }
     }
 
     /// The pattern of the rule that set a detector, or for fixed limits the limit `threshold` on that side; `None` when

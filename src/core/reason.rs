@@ -1,28 +1,29 @@
 //! Why: one sentence a person understands.
 
-use crate::detect::{Detail, Finding, Kind};
+use crate::detect::{Centre, Detail, Finding, Kind};
 use crate::episode::{Episode, Event};
 use crate::model::{Outcome, Verdict};
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::text::{count, duration, number, resolved, rounded};
+use crate::text::{count, duration, lasting, number, resolved, rounded};
 use crate::units::Side;
 
 /// Why a reading got its verdict, or its transition.
 #[must_use]
 pub fn of_outcome(reading: Reading, outcome: &Outcome, profile: &Profile) -> String {
     match (&outcome.transition, &outcome.finding) {
-        (Some((Event::Resolved, episode)), Some(finding)) => {
-            let finding = outcome.own.as_ref().unwrap_or(finding);
-            of_return(reading, finding, episode, profile)
+        (Some((Event::Resolved, episode)), found) => {
+            match outcome.own.as_ref().or(found.as_ref()) {
+                Some(finding) => of_return(reading, finding, episode, profile),
+                None => format!(
+                    "no detector is on any more; {}",
+                    of_length(episode, reading)
+                ),
+            }
         }
-        (Some((Event::Resolved, episode)), None) => {
-            format!(
-                "no detector is on any more; {}",
-                of_length(episode, reading)
-            )
-        }
-        (Some((Event::Firing, episode)), Some(finding)) if profile.for_readings > 1 => {
+        (Some((Event::Firing, episode)), Some(finding))
+            if profile.for_readings > 1 && finding.kind != Kind::Nodata =>
+        {
             let run = profile.for_readings.min(episode.readings);
             format!(
                 "{}; {run} of {run} readings abnormal",
@@ -56,6 +57,7 @@ fn of_unjudged(reading: Reading, outcome: &Outcome, profile: &Profile) -> String
                 "no detector can judge a second reading of one instant ({})",
                 reading.at.millis()
             ),
+            false if profile.has(Kind::Nodata) => "no detector of values is on, only nodata".into(),
             false => "no detector is on".into(),
         },
     }
@@ -100,25 +102,16 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
         Detail::Deviation {
             deviations,
             unit: sd,
-            readings,
-        } => {
-            let mean = finding.expected.unwrap_or_default();
-            let of = format!("of the last {}", count(readings as u64, "reading"));
-            match finding.side {
-                Side::None => format!("{said} is the mean {of}"),
-                side if deviations.is_finite() => format!(
-                    "{said} is {} sd {} the mean {} {of}",
-                    rounded(deviations, 2.max(deviations.log10().max(0.0) as usize + 1)),
-                    above(side),
-                    resolved(mean, sd)
-                ),
-                side => format!(
-                    "{said} is {} {}, the value {of} without exception",
-                    above(side),
-                    number(mean)
-                ),
-            }
-        }
+            from,
+        } => of_deviation(&said, finding, deviations, sd, from),
+        Detail::Sum { sum, unit: sd } => of_sum(&said, finding, sum, sd),
+        Detail::Silence { ms: None } => format!("{said} has arrived: there is data again"),
+        Detail::Silence { ms: Some(ms) } => format!(
+            "no reading for {}, longer than the allowed {}; the last was {said}",
+            lasting(ms),
+            lasting(finding.threshold as i64)
+        ),
+        Detail::Unchanged { ms } => of_unchanged(&said, finding, ms),
         Detail::Change { per_second } => {
             let moved = match finding.side {
                 Side::High => "rose",
@@ -138,6 +131,80 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
             )
         }
     }
+}
+
+fn of_deviation(said: &str, finding: &Finding, deviations: f64, sd: f64, from: Centre) -> String {
+    let last = |readings: usize| format!("of the last {}", count(readings as u64, "reading"));
+    let (name, of, unit, more) = match from {
+        Centre::Mean { readings } => ("mean", last(readings), "sd", ""),
+        Centre::Median {
+            readings,
+            alike: true,
+        } => (
+            "median",
+            last(readings),
+            "sd",
+            ", most of which are equal to it",
+        ),
+        Centre::Median { readings, .. } => ("median", last(readings), "robust sd", ""),
+        Centre::WeightedMean => ("weighted mean", "of the past".into(), "sd", ""),
+    };
+    let centre = finding.expected.unwrap_or_default();
+    match finding.side {
+        Side::None => format!("{said} is the {name} {of}"),
+        side if deviations.is_finite() => format!(
+            "{said} is {} {unit} {} the {name} {} {of}{more}",
+            multiple(deviations),
+            above(side),
+            resolved(centre, sd)
+        ),
+        side => format!(
+            "{said} is {} {}, the value {of} without exception",
+            above(side),
+            number(centre)
+        ),
+    }
+}
+
+fn of_sum(said: &str, finding: &Finding, sum: f64, sd: f64) -> String {
+    let (mean, side) = (finding.expected.unwrap_or_default(), above(finding.side));
+    let mean = resolved(mean, sd);
+    if finding.side == Side::None {
+        return format!("{said}: no drift away from the mean {mean}");
+    }
+    if sum.is_infinite() {
+        return format!("{said} is {side} {mean}, the value of all readings before");
+    }
+    let (sum, allowed) = (multiple(sum), number(finding.threshold));
+    // As in the case of a change: not the severity.
+    let than = if finding.ratio > 1.0 {
+        "more than"
+    } else {
+        "within"
+    };
+    format!(
+        "{said}: deviations {side} the mean {mean} add up to {sum} sd, {than} the allowed {allowed}"
+    )
+}
+
+fn of_unchanged(said: &str, finding: &Finding, ms: Option<i64>) -> String {
+    let allowed = lasting(finding.threshold as i64);
+    match ms {
+        None => format!("{said} has just changed"),
+        Some(ms) if finding.ratio > 1.0 => format!(
+            "{said} for {}, longer than the allowed {allowed} without any change",
+            lasting(ms)
+        ),
+        Some(ms) => format!(
+            "{said} for {}, within the allowed {allowed} without any change",
+            lasting(ms)
+        ),
+    }
+}
+
+/// A multiple with two digits, or all before the point.
+fn multiple(x: f64) -> String {
+    rounded(x, 2.max(x.log10().max(0.0) as usize + 1))
 }
 
 fn of_limit(
@@ -261,6 +328,89 @@ mod tests {
             said(settings, &past[..2]),
             "not enough readings yet: 4 more needed, this one included"
         );
+    }
+
+    #[test]
+    fn the_centre_that_a_value_deviates_from_is_named() {
+        let seconds = |values: &[f64]| -> Vec<(i64, f64)> {
+            (0..)
+                .map(|second| second * 1000)
+                .zip(values.iter().copied())
+                .collect()
+        };
+        let unit_five = [-1.0, -1.0, 1.0, 1.0, 0.0];
+        let then = |past: &[f64], value: f64| seconds(&[past, &[value]].concat());
+        let mad = "mad 3 window 5 unit V";
+        assert_eq!(
+            said(mad, &then(&unit_five, 4.8)),
+            "4.8 V is 3.2 robust sd above the median 0 of the last 5 readings"
+        );
+        assert_eq!(
+            said(mad, &then(&unit_five, 0.0)),
+            "0 V is the median of the last 5 readings"
+        );
+        assert_eq!(
+            said(mad, &then(&[7.0, 7.0, 7.0, 7.0, 8.0], 9.0)),
+            "9 V is 4.5 sd above the median 7 of the last 5 readings, most of which are equal to it"
+        );
+        assert_eq!(
+            said(mad, &then(&[7.0; 5], 6.5)),
+            "6.5 V is below 7, the value of the last 5 readings without exception"
+        );
+        let ewma = "ewma 3 alpha 0.5 warmup 2";
+        assert_eq!(
+            said(ewma, &then(&[-1.0, 1.0], -4.8)),
+            "-4.8 is 4.8 sd below the weighted mean 0 of the past"
+        );
+        assert_eq!(
+            said(ewma, &then(&[7.0; 5], 7.5)),
+            "7.5 is above 7, the value of the past without exception"
+        );
+    }
+
+    #[test]
+    fn sums_are_told_with_the_mean_they_drift_away_from() {
+        let drifts = |values: &[f64]| {
+            let past = [-5.0, 5.0].into_iter().chain([0.0; 48]);
+            let all: Vec<(i64, f64)> = (0..)
+                .map(|second| second * 1000)
+                .zip(past.chain(values.iter().copied()))
+                .collect();
+            said("cusum 5 drift 0 learn no unit °C", &all)
+        };
+        assert_eq!(
+            drifts(&[4.0, 1.5]),
+            "1.5 °C: deviations above the mean 0.1 add up to 5.3 sd, more than the allowed 5"
+        );
+        assert_eq!(
+            drifts(&[-3.0]),
+            "-3 °C: deviations below the mean 0 add up to 3 sd, within the allowed 5"
+        );
+        assert_eq!(drifts(&[0.0]), "0 °C: no drift away from the mean 0");
+        let still: Vec<(i64, f64)> = (0..51)
+            .map(|i| (i * 1000, if i < 50 { 7.0 } else { 8.0 }))
+            .collect();
+        assert_eq!(
+            said("cusum 5", &still),
+            "8 is above 7, the value of all readings before"
+        );
+    }
+
+    #[test]
+    fn standing_still_is_told_with_its_time() {
+        let stuck = |ms: i64, value: f64| {
+            let settings = "stuck 10800000 auto off unit °C";
+            said(settings, &[(0, 21.4), (ms, value)])
+        };
+        assert_eq!(
+            stuck(10_920_000, 21.4),
+            "21.4 °C for 3 h 2 min, longer than the allowed 3 h without any change"
+        );
+        assert_eq!(
+            stuck(300_000, 21.4),
+            "21.4 °C for 5 min, within the allowed 3 h without any change"
+        );
+        assert_eq!(stuck(300_000, 21.5), "21.5 °C has just changed");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::entry::Key;
 use crate::error::Error;
 use crate::glob;
 use crate::key::hash_tag;
@@ -125,20 +126,17 @@ impl Template {
 
     /// The key of the sensor.
     #[must_use]
-    pub fn render(&self, device: &[u8], metric: &[u8], stream: &[u8]) -> Vec<u8> {
-        let pieces = || {
-            self.parts.iter().map(|part| -> &[u8] {
-                match part {
-                    Part::Literal(text) => text,
-                    Part::Device => device,
-                    Part::Metric => metric,
-                    Part::Stream => stream,
-                    Part::Tag => hash_tag(stream),
-                }
-            })
-        };
-        let mut key = Vec::with_capacity(pieces().map(<[u8]>::len).sum());
-        pieces().for_each(|piece| key.extend_from_slice(piece));
+    pub fn render(&self, device: &[u8], metric: &[u8], stream: &[u8]) -> Key {
+        let mut key = Key::new();
+        for part in self.parts.iter() {
+            key.extend_from_slice(match part {
+                Part::Literal(text) => text,
+                Part::Device => device,
+                Part::Metric => metric,
+                Part::Stream => stream,
+                Part::Tag => hash_tag(stream),
+            });
+        }
         key
     }
 
@@ -177,7 +175,12 @@ mod tests {
 
     fn rendered(template: &str, stream: &str) -> String {
         let template = Template::parse(template.as_bytes()).unwrap();
-        String::from_utf8(template.render(b"d1", b"temp", stream.as_bytes())).unwrap()
+        String::from_utf8(
+            template
+                .render(b"d1", b"temp", stream.as_bytes())
+                .into_vec(),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -90,6 +90,28 @@ pub fn duration(millis: i64) -> String {
     )
 }
 
+/// Milliseconds to the second, in the two largest units that matter: `3 h 2 min`, `45 s`, `250 ms`.
+#[must_use]
+pub fn lasting(millis: i64) -> String {
+    if millis < 1000 {
+        return format!("{millis} ms");
+    }
+    let seconds = millis / 1000;
+    let units = [
+        (
+            seconds / 86_400,
+            if seconds < 172_800 { "day" } else { "days" },
+        ),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let parts = units.iter().skip(first).take(2).filter(|(n, _)| *n > 0);
+    let parts: Vec<_> = parts.map(|(n, unit)| format!("{n} {unit}")).collect();
+    parts.join(" ")
+}
+
 /// `1 reading`, `2 readings`.
 #[must_use]
 pub fn count(n: u64, noun: &str) -> String {
@@ -146,6 +168,23 @@ mod tests {
             (resolved(612.3, 800.0), resolved(20.0, 0.0)),
             ("612".into(), "20".into())
         );
+    }
+
+    #[test]
+    fn times_to_the_second_have_at_most_two_units() {
+        for (millis, said) in [
+            (0, "0 ms"),
+            (250, "250 ms"),
+            (45_999, "45 s"),
+            (60_000, "1 min"),
+            (3_600_000, "1 h"),
+            (3_605_000, "1 h"),
+            (10_920_000, "3 h 2 min"),
+            (86_400_000, "1 day"),
+            (176_400_000, "2 days 1 h"),
+        ] {
+            assert_eq!(lasting(millis), said);
+        }
     }
 
     #[test]

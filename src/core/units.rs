@@ -1,22 +1,57 @@
 //! The vocabulary of values: what a word may hold is decided when it is parsed and never again.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::num::NonZeroI64;
+
 use crate::error::Error;
 
 /// An instant in Unix milliseconds, 0 to `i64::MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(i64);
+///
+/// It is held as its complement, which is never 0, so that an `Option` of one takes no more memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(NonZeroI64);
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({})", self.millis())
+    }
+}
+
+impl PartialOrd for Timestamp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timestamp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.millis().cmp(&other.millis())
+    }
+}
 
 impl Timestamp {
     /// The beginning of 1970.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = match NonZeroI64::new(!0) {
+        Some(complement) => Self(complement),
+        None => unreachable!(),
+    };
 
     /// The last instant there is.
-    pub const MAX: Self = Self(i64::MAX);
+    pub const MAX: Self = Self(NonZeroI64::MIN);
 
     /// An instant from integer milliseconds; `None` below zero, which no series can hold.
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
-        (millis >= 0).then_some(Self(millis))
+        NonZeroI64::new(!millis)
+            .filter(|complement| complement.get() < 0)
+            .map(Self)
     }
 
     /// Reads decimal milliseconds.
@@ -37,22 +72,20 @@ impl Timestamp {
     /// Milliseconds since 1970.
     #[must_use]
     pub fn millis(self) -> i64 {
-        self.0
+        !self.0.get()
     }
 
     /// Milliseconds from `earlier` to `self`; negative when `earlier` is the later one.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {
-        self.0 - earlier.0
+        self.millis() - earlier.millis()
     }
 
     /// The instant `span` milliseconds later, at most the last one there is.
     #[must_use]
     pub fn plus(self, span: u64) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(span).unwrap_or(i64::MAX)),
-        )
+        let span = i64::try_from(span).unwrap_or(i64::MAX);
+        Self::from_millis(self.millis().saturating_add(span)).unwrap_or(self)
     }
 }
 
@@ -78,7 +111,40 @@ pub fn number(bytes: &[u8]) -> Option<f64> {
     let (b'0'..=b'9' | b'+' | b'-' | b'.' | b'i' | b'I' | b'n' | b'N') = bytes.first()? else {
         return None;
     };
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    short_number(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok())
+}
+
+/// The number that at most 15 digits are, with a sign and a point perhaps: an exact integer over an exact power of ten is
+/// rounded once, as a parser would round (Clinger 1990, the simple case).
+fn short_number(bytes: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+    ];
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    if !(1..=16).contains(&digits.len()) {
+        return None;
+    }
+    let (mut integer, mut count, mut point) = (0u64, 0, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                integer = integer * 10 + u64::from(byte - b'0');
+                count += 1;
+            }
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let decimals = point.map_or(0, |at| digits.len() - 1 - at);
+    if !(1..=15).contains(&count) {
+        return None;
+    }
+    let number = integer as f64 / POWERS.get(decimals)?;
+    Some(if digits.len() < bytes.len() {
+        -number
+    } else {
+        number
+    })
 }
 
 /// How bad a reading is. The order is the order of urgency.
@@ -177,6 +243,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_first_and_the_last_instant_are_what_they_say() {
+        assert_eq!(Timestamp::ZERO.millis(), 0);
+        assert_eq!(Timestamp::MAX.millis(), i64::MAX);
+        assert!(Timestamp::ZERO < Timestamp::MAX);
+    }
+
+    #[test]
     fn a_timestamp_is_a_non_negative_integer_of_milliseconds() {
         assert_eq!(Timestamp::parse(b"0").map(Timestamp::millis), Ok(0));
         assert_eq!(
@@ -195,6 +268,14 @@ mod tests {
             "\u{661}",
         ] {
             assert!(Timestamp::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_short_number_is_what_any_parser_makes_of_it(text in "-?[0-9]{0,12}[.]?[0-9]{0,12}") {
+            let parsed = text.parse::<f64>().ok().map(f64::to_bits);
+            proptest::prop_assert_eq!(number(text.as_bytes()).map(f64::to_bits), parsed);
         }
     }
 

@@ -228,6 +228,11 @@ impl Watch {
         }
     }
 
+    /// Whether an entry with these fields tells its time by one of them.
+    pub fn finds_time<'a>(&self, mut names: impl Iterator<Item = &'a [u8]>) -> bool {
+        self.json().is_none() && names.any(|name| self.times.iter().any(|time| time == name))
+    }
+
     /// Where the device stands, the first one present.
     pub(crate) fn devices(&self) -> &[Vec<u8>] {
         &self.devices

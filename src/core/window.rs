@@ -5,6 +5,8 @@
 //! and the running sums are made anew, so no rounding error lives longer than one turn; a sensor that does not change
 //! has distances, sums and deviation of exactly zero.
 
+use crate::ranks::Ranks;
+
 /// Relative resolution of the sums between two renewals: the deviation is never taken to be smaller than this share of
 /// the largest distance that has passed through. It is far above the rounding error of 10,000 additions and
 /// subtractions (about 1e-6 of a sum of squares) and far below what a detector could tell apart.
@@ -24,6 +26,8 @@ pub struct Window {
     /// Largest distance since the sums were last made anew.
     pub(crate) peak: f64,
     pub(crate) distances: Vec<f32>,
+    /// The distances by size, while somebody asks for medians.
+    pub(crate) ranks: Option<Box<Ranks>>,
 }
 
 impl Window {
@@ -39,6 +43,7 @@ impl Window {
             squares: 0.0,
             peak: 0.0,
             distances: Vec::new(),
+            ranks: None,
         }
     }
 
@@ -74,7 +79,18 @@ impl Window {
     /// Heap bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
+        let ranks = self.ranks.as_ref();
         self.distances.capacity() * size_of::<f32>()
+            + ranks.map_or(0, |ranks| size_of::<Ranks>() + ranks.heap_bytes())
+    }
+
+    /// Keeps the distances by size too, for medians, or no longer.
+    pub fn rank(&mut self, on: bool) {
+        if !on {
+            self.ranks = None;
+        } else if self.ranks.is_none() {
+            self.ranks = Some(Box::new(Ranks::of(&self.distances, self.peak)));
+        }
     }
 
     /// Mean in the sensor's unit; 0 when empty.
@@ -91,7 +107,40 @@ impl Window {
             return 0.0;
         }
         let variance = (self.squares - self.sum * self.sum / n) / (n - 1.0);
-        variance.max(0.0).sqrt().max(self.peak * RESOLUTION)
+        variance.max(0.0).sqrt().max(self.resolution())
+    }
+
+    /// The smallest standard deviation that the sums can tell from none, in the sensor's unit.
+    fn resolution(&self) -> f64 {
+        self.peak * RESOLUTION
+    }
+
+    /// The smallest difference of two distances that is none of rounding, in the sensor's unit. Unlike the sums, distances
+    /// keep the rounding of the turn before.
+    #[must_use]
+    pub fn grain(&self) -> f64 {
+        let older = self.ranks.as_ref().map_or(0.0, |ranks| ranks.older_peak);
+        self.peak.max(older) * RESOLUTION
+    }
+
+    /// Median in the sensor's unit; the anchor unless [`Self::rank`] is on.
+    #[must_use]
+    pub fn median(&self) -> f64 {
+        (self.anchor + self.median_distance()).clamp(f64::MIN, f64::MAX)
+    }
+
+    /// Median of the distances from the median, in the sensor's unit; 0 unless [`Self::rank`] is on.
+    #[must_use]
+    pub fn median_deviation(&self) -> f64 {
+        self.ranks
+            .as_ref()
+            .map_or(0.0, |ranks| ranks.median_deviation())
+    }
+
+    /// How far a value is from the median, in the sensor's unit.
+    #[must_use]
+    pub fn distance_from_median(&self, value: f64) -> f64 {
+        f64::from(self.distance(value)) - self.median_distance()
     }
 
     /// How far a value is from the mean, in the sensor's unit.
@@ -110,8 +159,15 @@ impl Window {
         if self.distances.len() < self.capacity {
             self.reserve();
             self.distances.push(distance);
+            if let Some(ranks) = &mut self.ranks {
+                ranks.insert(distance, self.distances.capacity());
+            }
         } else if let Some(oldest) = self.distances.get_mut(self.next) {
-            let left = f64::from(std::mem::replace(oldest, distance));
+            let old = std::mem::replace(oldest, distance);
+            if let Some(ranks) = &mut self.ranks {
+                ranks.replace(old, distance);
+            }
+            let left = f64::from(old);
             self.sum -= left;
             self.squares -= left * left;
         }
@@ -141,6 +197,10 @@ impl Window {
             .skip(skip)
             .for_each(|d| window.push(self.anchor + f64::from(d)));
         window.seen = self.seen;
+        if let Some(ranks) = &self.ranks {
+            let older = ranks.older_peak.max(self.peak);
+            window.ranks = Some(Box::new(Ranks::of(&window.distances, older)));
+        }
         window
     }
 
@@ -150,6 +210,10 @@ impl Window {
             _ => (&self.distances[..], &[][..]),
         };
         older.iter().chain(newer).copied()
+    }
+
+    fn median_distance(&self) -> f64 {
+        self.ranks.as_ref().map_or(0.0, |ranks| ranks.median())
     }
 
     fn mean_distance(&self) -> f64 {
@@ -169,10 +233,18 @@ impl Window {
     /// equal to the newest come to lie at exactly zero.
     fn renew(&mut self, newest: f64, shift: f32) {
         self.anchor = newest;
+        let moved = |distance: f32| {
+            (f64::from(distance) - f64::from(shift)).clamp(f64::from(f32::MIN), f64::from(f32::MAX))
+                as f32
+        };
+        // No two change places, though some may become equal.
+        if let Some(ranks) = &mut self.ranks {
+            ranks.map(moved);
+            ranks.older_peak = self.peak;
+        }
         (self.sum, self.squares, self.peak) = (0.0, 0.0, 0.0);
         for distance in &mut self.distances {
-            *distance = (f64::from(*distance) - f64::from(shift))
-                .clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+            *distance = moved(*distance);
             let d = f64::from(*distance);
             self.sum += d;
             self.squares += d * d;

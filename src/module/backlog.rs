@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 use std::ptr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anomaly_core::Error;
@@ -21,9 +22,10 @@ use anomaly_core::watch::{Watch, Watches};
 use redis_module::raw;
 
 use crate::fence::guard;
+use crate::hook::{self, Captured};
+use crate::scan;
 use crate::server::{Ctx, Entries, Key, Mode, api};
 use crate::state::{Place, State, with};
-use crate::{hook, scan};
 
 /// Longest slice: short beside a request's own time, so that other clients hardly notice.
 const SLICE: Duration = Duration::from_micros(200);
@@ -187,9 +189,15 @@ fn read(ctx: Ctx, end: Instant) {
                 .map_or_else(Vec::new, |entries| entries.take(BATCH).collect())
         };
         let all = entries.len() < BATCH;
-        for entry in entries {
-            let after = entry.id.next();
-            hook::take_in(ctx, &hook::read(*db, stream, entry, &watch));
+        for (id, entry) in entries {
+            let after = id.next();
+            let captured = Captured {
+                db: *db,
+                stream: name.borrow().hold(),
+                watch: Arc::clone(&watch),
+                entry,
+            };
+            hook::take_in(ctx, &captured);
             cursor.read += 1;
             let Some(next) = after else {
                 return move_to(ctx, place, None);

@@ -1,5 +1,6 @@
 //! Performs what an outcome asks for, in the one order: archive, replicate, alert, notify.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 
 use anomaly_core::alert::{Alert, Source};
@@ -9,6 +10,7 @@ use anomaly_core::text::number;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
+use crate::audience::Audience;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
@@ -39,25 +41,25 @@ lazy_static! {
     static ref LAST: Constant = Constant::new("LAST");
 }
 
-/// A reading in words: its arguments where they can be passed on as they came, else made once for all calls.
+/// A reading in words: its arguments where they can be passed on as they came, else made once, when first asked for.
 pub(crate) struct Words<'a> {
+    ctx: Ctx,
     pub(crate) sensor: Str<'a>,
+    reading: Reading,
     at: Word<'a>,
     value: Word<'a>,
     source: Option<Source<'a>>,
 }
 
-enum Word<'a> {
-    Given(Str<'a>),
-    Made(OwnedStr),
+struct Word<'a> {
+    given: Option<Str<'a>>,
+    made: OnceCell<OwnedStr>,
 }
 
 impl Word<'_> {
-    fn get(&self) -> Str<'_> {
-        match self {
-            Self::Given(word) => *word,
-            Self::Made(word) => word.borrow(),
-        }
+    fn get(&self, make: impl FnOnce() -> OwnedStr) -> Str<'_> {
+        self.given
+            .unwrap_or_else(|| self.made.get_or_init(make).borrow())
     }
 }
 
@@ -71,18 +73,28 @@ impl<'a> Words<'a> {
         value: Option<Str<'a>>,
         source: Option<Source<'a>>,
     ) -> Self {
-        let given = |word: Option<Str<'a>>, text: &dyn Fn() -> String| {
-            word.map_or_else(|| Word::Made(ctx.string(text().as_bytes())), Word::Given)
+        let word = |given| Word {
+            given,
+            made: OnceCell::new(),
         };
-        // TimeSeries takes no leading zeros.
-        let at = at.filter(|at| !at.bytes().starts_with(b"0"));
-        let value = value.filter(|value| is_plain(value.bytes()));
         Self {
+            ctx,
             sensor,
-            at: given(at, &|| reading.at.millis().to_string()),
-            value: given(value, &|| number(reading.value)),
+            reading,
+            // TimeSeries takes no leading zeros.
+            at: word(at.filter(|at| !at.bytes().starts_with(b"0"))),
+            value: word(value.filter(|value| is_plain(value.bytes()))),
             source,
         }
+    }
+
+    fn at(&self) -> Str<'_> {
+        self.at.get(|| self.ctx.integer(self.reading.at.millis()))
+    }
+
+    fn value(&self) -> Str<'_> {
+        self.value
+            .get(|| self.ctx.string(number(self.reading.value).as_bytes()))
     }
 }
 
@@ -111,7 +123,7 @@ pub(crate) enum Archived {
 /// logged; the verdict stands.
 pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Archived {
     let series = ctx.string(&key::series(words.sensor.bytes()));
-    let (at, value) = (words.at.get(), words.value.get());
+    let (at, value) = (words.at(), words.value());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
     let exists = Key::exists(ctx, series.borrow());
     let called = if exists {
@@ -199,12 +211,16 @@ pub(crate) const LABELS: &[u8] = b"LABELS";
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
 /// nothing. About 70 bytes, and with the first reading of a series that comes from a stream its labels.
 pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
+    // An entry of a stream was itself a change that the server has counted; a command's own must be counted by passing it on.
+    if words.source.is_some() && !Audience::hears(ctx) {
+        return;
+    }
     let in_series = if archived == Archived::No {
         NO.get()
     } else {
         YES.get()
     };
-    let (at, value) = (words.at.get(), words.value.get());
+    let (at, value) = (words.at(), words.value());
     let args = [APPLY_1.get(), words.sensor, at, value, in_series];
     match words
         .source

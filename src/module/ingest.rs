@@ -14,7 +14,7 @@ use anomaly_core::{Error, Profile, Reading, key};
 use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
-use crate::{datatype, effects, fence};
+use crate::{datatype, effects, fence, hook};
 
 /// A reading that was taken in.
 pub(crate) struct Taken {
@@ -29,8 +29,10 @@ pub(crate) struct Given<'a> {
     pub(crate) sensor: Str<'a>,
     pub(crate) when: When,
     pub(crate) value: f64,
-    /// The arguments for time and value, if it came with any.
-    pub(crate) words: Option<(Str<'a>, Str<'a>)>,
+    /// The word for the time, if it came with one.
+    pub(crate) at_word: Option<Str<'a>>,
+    /// The word for the value, if it came with one.
+    pub(crate) value_word: Option<Str<'a>>,
     /// Where it was read, if it was not given by a command.
     pub(crate) source: Option<Source<'a>>,
 }
@@ -41,7 +43,8 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         sensor,
         when,
         value,
-        words,
+        at_word,
+        value_word,
         source,
     } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
@@ -71,21 +74,21 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         outcome,
         profile,
     } = &taken;
-    let at = words.filter(|_| when != When::Now).map(|(at, _)| at);
-    let words = Words::new(
-        ctx,
-        sensor,
-        *reading,
-        at,
-        words.map(|(_, value)| value),
-        source,
-    );
+    let at_word = at_word.filter(|_| when != When::Now);
+    let words = Words::new(ctx, sensor, *reading, at_word, value_word, source);
     let archived = if outcome.archive && effects::archives() {
         effects::archive(ctx, &words, profile)
     } else {
         Archived::No
     };
     effects::replicate(ctx, &words, archived);
+    let source = source.map(|source| Source {
+        id: source.id.or_else(|| {
+            let told = outcome.transition.is_some();
+            told.then(|| hook::newest_id(ctx, source.stream)).flatten()
+        }),
+        ..source
+    });
     if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile, source.as_ref()) {
         effects::tell(ctx, sensor, &alert);
     }
@@ -111,15 +114,15 @@ pub(crate) fn apply(
     let Given {
         sensor,
         value,
-        words,
+        at_word,
+        value_word,
         source,
         ..
     } = given;
     let reading = Reading { at, value };
     let taken = take(ctx, sensor, reading)?;
     if archived {
-        let (at, value) = words.unzip();
-        let words = Words::new(ctx, sensor, reading, at, value, source);
+        let words = Words::new(ctx, sensor, reading, at_word, value_word, source);
         effects::archive(ctx, &words, &taken.profile);
     }
     if let Some((event, _)) = &taken.outcome.transition {

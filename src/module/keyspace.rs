@@ -43,6 +43,11 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
             | subscribe_to(
                 ctx,
+                raw::REDISMODULE_EVENT_REPLICA_CHANGE,
+                on_replica_change,
+            )
+            | subscribe_to(
+                ctx,
                 raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
                 on_role_change,
             )
@@ -189,6 +194,7 @@ unsafe extern "C" fn on_loading(
         raw::REDISMODULE_SUBEVENT_LOADING_REPL_START,
     ];
     guard((), || {
+        with(|state| state.forget_audience());
         if starts.contains(&what) {
             with(|state| state.forget_data());
         } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED {
@@ -278,6 +284,8 @@ unsafe extern "C" fn on_fork(
     _: *mut c_void,
 ) {
     guard((), || {
+        // It may be one for a replica's first synchronisation.
+        with(|state| state.forget_audience());
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };
         if what != raw::REDISMODULE_SUBEVENT_FORK_CHILD_BORN || !ctx.rewrites_aof() {
@@ -310,7 +318,17 @@ unsafe extern "C" fn on_role_change(
     _: *mut c_void,
 ) {
     guard((), || {
+        with(|state| state.forget_audience());
         // SAFETY: the server gives a live context.
         backlog::wake(unsafe { Ctx::new(ctx) });
     });
+}
+
+unsafe extern "C" fn on_replica_change(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || with(|state| state.forget_audience()));
 }

@@ -10,6 +10,7 @@
 //! Everything runs on the server's main thread, but for `free` of a model, which may run on its background thread and
 //! touches nothing else. Every callback goes through [`fence`], since a panic that left one would end the server.
 
+mod audience;
 mod backlog;
 mod backtest;
 mod commands;

@@ -12,9 +12,10 @@ use anomaly_core::watch::{Watch, Watches};
 use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
 
+use crate::audience::Audience;
 use crate::backlog::{Cursor, Search};
 use crate::backtest::Job;
-use crate::hook::Captured;
+use crate::hook::{Arguments, Captured};
 use crate::keyspace::Unlinked;
 use crate::server::Ctx;
 use crate::settings::Settings;
@@ -105,8 +106,10 @@ pub(crate) struct State {
     pub(crate) rules: Rules,
     pub(crate) watches: Watches,
     /// The watch of each stream that has been added to, if any, as of `watched_epoch`.
-    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>>,
+    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>, foldhash::fast::RandomState>,
     pub(crate) watched_epoch: u32,
+    /// What the command that is about to run adds to a watched stream.
+    pub(crate) arguments: Arguments,
     /// Entries of watched streams that are yet to be taken in by the job of the command that added them.
     pub(crate) captured: Vec<Captured>,
     /// What watched streams held before, and is yet to be read.
@@ -119,6 +122,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
+    pub(crate) audience: Audience,
     /// Settings come from a client from now on, no longer from the configuration.
     pub(crate) loaded: bool,
     /// TimeSeries was looked for and is not there; looked for again when a module is loaded.

@@ -11,17 +11,32 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model, Reading, Rules, StreamId, entry};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const RULES: [(&str, &str); 3] = [
+const RULES: [(&str, &str); 10] = [
     ("limits", "max 28 critical-max 35"),
     ("zscore-30", "zscore 4 window 30"),
+    ("mad-30", "mad 6 window 30"),
+    ("mad-300", "mad 6 window 300"),
+    ("mad-3000", "mad 6 window 3000"),
+    ("mad-10000", "mad 6 window 10000"),
+    ("ewma", "ewma 4"),
     ("rate", "rate 100"),
+    ("cusum", "cusum 8"),
+    ("stuck", "stuck 60000 auto off"),
 ];
+/// Sensors in turn, unless their windows would take more memory than that is worth.
+const FLEETS: [usize; 2] = [1, 10_000];
 
 fn rules(settings: &str) -> Result<Rules, Error> {
     let words: Vec<&[u8]> = settings.split(' ').map(str::as_bytes).collect();
     let mut rules = Rules::default();
     rules.set(b"sensor:*", &config::changes(&words)?)?;
     Ok(rules)
+}
+
+/// Readings that a rule compares with.
+fn window(settings: &str) -> usize {
+    let words = settings.split(' ').skip_while(|word| *word != "window");
+    words.last().and_then(|n| n.parse().ok()).unwrap_or(30)
 }
 
 /// Sensors that are warm, and a signal that rarely is abnormal.
@@ -34,7 +49,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(rules: Rules, sensors: usize) -> Self {
+    fn new(rules: Rules, sensors: usize, window: usize) -> Self {
         let mut fleet = Self {
             rules,
             sensors: (0..sensors)
@@ -49,7 +64,7 @@ impl Fleet {
             now: 0,
             noise: 1,
         };
-        for _ in 0..sensors * 60 {
+        for _ in 0..sensors * (window + 30) {
             fleet.reads();
         }
         fleet
@@ -77,10 +92,11 @@ fn ingest(c: &mut Criterion) {
     let mut group = c.benchmark_group("ingest");
     group.throughput(Throughput::Elements(1));
     for (name, settings) in RULES {
-        for sensors in [1, 10_000] {
+        let window = window(settings);
+        for sensors in FLEETS.into_iter().filter(|n| *n == 1 || window <= 300) {
             match rules(settings) {
                 Ok(rules) => {
-                    let mut fleet = Fleet::new(rules, sensors);
+                    let mut fleet = Fleet::new(rules, sensors, window);
                     group.bench_function(BenchmarkId::new(name, sensors), |b| {
                         b.iter(|| fleet.reads());
                     });
@@ -148,7 +164,7 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    b.iter(|| entry::read(&watch, b"raw:1", id, black_box(&fields), false));
+                    b.iter(|| entry::read(&watch, b"raw:1", Some(id), black_box(&fields), false));
                 });
             }
             Err(error) => eprintln!("{name}: {error}"),

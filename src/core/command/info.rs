@@ -2,7 +2,7 @@
 
 use super::alerts::state;
 use super::{Arg, Keys, Reply, Spec, read};
-use crate::detect::{Finding, Judgement, Kind};
+use crate::detect::{Finding, Judgement, Kind, nodata};
 use crate::key;
 use crate::model::Model;
 use crate::profile::Profile;
@@ -23,9 +23,15 @@ pub const SPEC: Spec = Spec {
     )
 };
 
-/// The reply. `bytes` is what the key takes in memory.
+/// The reply at `now` by the server's clock. `bytes` is what the key takes in memory.
 #[must_use]
-pub fn reply(sensor: &[u8], model: &Model, profile: &Profile, bytes: usize) -> Reply {
+pub fn reply(
+    sensor: &[u8],
+    model: &Model,
+    profile: &Profile,
+    now: Timestamp,
+    bytes: usize,
+) -> Reply {
     let newest = model.newest();
     let known = |x: f64| Reply::double((model.readings > 0).then_some(x));
     let recent = model.recent.as_deref();
@@ -49,7 +55,7 @@ pub fn reply(sensor: &[u8], model: &Model, profile: &Profile, bytes: usize) -> R
         ("score", known(model.score)),
         ("verdict", Reply::text(model.verdict.word())),
         ("episode", episode(model)),
-        ("detectors", detectors(model, profile)),
+        ("detectors", detectors(model, profile, now)),
         (
             "recent",
             Reply::Array(recent.map_or(vec![], |r| {
@@ -113,8 +119,8 @@ fn episode(model: &Model) -> Reply {
     ])
 }
 
-/// Each detector that is on: its score of the last reading, and what it expects of the next.
-fn detectors(model: &Model, profile: &Profile) -> Reply {
+/// Each detector that is on: its score of the last reading, or of the time since, and what it expects of the next.
+fn detectors(model: &Model, profile: &Profile, now: Timestamp) -> Reply {
     let on = Kind::BUILT.into_iter().filter(|kind| profile.has(*kind));
     let mut baseline = model.baseline.clone();
     baseline.fit(profile);
@@ -135,7 +141,14 @@ fn detectors(model: &Model, profile: &Profile) -> Reply {
         let judged = baseline.judge(kind, next, profile, model.alarm.crossed());
         (kind.word(), detector(score, judged, kind, profile))
     });
-    Reply::map(rows.collect::<Vec<_>>())
+    let silence = profile.has(Kind::Nodata).then(|| {
+        let known = model.arrived != Timestamp::ZERO;
+        let found = nodata::judge(known.then(|| now.since(model.arrived)), profile);
+        let judged = Judgement::Scored(found);
+        let row = detector(found.score(), judged, Kind::Nodata, profile);
+        (Kind::Nodata.word(), row)
+    });
+    Reply::map(rows.chain(silence).collect::<Vec<_>>())
 }
 
 fn detector(score: f64, judged: Judgement, kind: Kind, profile: &Profile) -> Reply {
@@ -144,11 +157,9 @@ fn detector(score: f64, judged: Judgement, kind: Kind, profile: &Profile) -> Rep
         Judgement::Warming(needed) => (None, needed),
         Judgement::Skipped => (None, 0),
     };
-    let threshold = match kind {
-        Kind::Zscore => profile.zscore,
-        Kind::Rate => profile.rate,
-        _ => found.map(|f| f.threshold),
-    };
+    let threshold = profile
+        .threshold(kind)
+        .or_else(|| found.map(|f| f.threshold));
     Reply::map([
         ("score", Reply::Double(score)),
         ("threshold", Reply::double(threshold)),

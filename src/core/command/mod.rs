@@ -278,13 +278,13 @@ pub enum Reply {
 }
 
 impl Reply {
-    fn text(text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn text(text: impl AsRef<[u8]>) -> Self {
         Self::Text(text.as_ref().to_vec())
     }
     fn count(n: impl TryInto<i64>) -> Self {
         Self::Int(n.try_into().unwrap_or(i64::MAX))
     }
-    fn double(x: Option<f64>) -> Self {
+    pub(crate) fn double(x: Option<f64>) -> Self {
         x.map_or(Self::Null, Self::Double)
     }
     fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, Self)>) -> Self {

@@ -267,7 +267,7 @@ fn an_error_names_the_argument_and_says_what_would_be_right() {
             set("window 1"),
             &["'window'", "'1'", "whole number from 2 to 10000"],
         ),
-        (set("mad 3"), &["'mad'", "only 'off' is accepted"]),
+        (set("auto on"), &["'auto'", "only 'off' is accepted"]),
         (
             config::replaces(Some(b"REPLAC")).unwrap_err(),
             &["'REPLAC'", "expected REPLACE"],
@@ -348,7 +348,7 @@ fn explain(sensor: &mut Sensor, ms: i64, value: f64) -> Reply {
 
 fn told(sensor: &mut Sensor) -> Reply {
     let profile = sensor.profile();
-    info::reply(KEY, &sensor.model, &profile, 777)
+    info::reply(KEY, &sensor.model, &profile, at(0), 777)
 }
 
 #[test]

@@ -3,17 +3,24 @@
 //! A detector is one file with one function `judge`, which looks and does not learn; what it needs of the past is kept in
 //! the [`Baseline`] and taken in by [`Baseline::learn`]. The contract that all keep is in `contract.rs`.
 
+pub mod cusum;
+pub mod ewma;
+pub mod mad;
+pub mod nodata;
 pub mod range;
 pub mod rate;
+pub mod stuck;
 pub mod zscore;
 
 #[cfg(test)]
 mod contract;
 
+pub use self::cusum::Cusum;
+pub use self::ewma::Ewma;
 pub use crate::kind::Kind;
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::units::{Severity, Side, score};
+use crate::units::{Severity, Side, Timestamp, score};
 use crate::window::Window;
 
 /// Ratios end here, so that a change of a sensor that never changed has a score below 1 and no infinity.
@@ -62,20 +69,56 @@ pub enum Detail {
         /// Inside the limit, but not yet by the margin that ends the episode.
         held_by_margin: bool,
     },
-    /// A deviation from a mean.
+    /// A deviation from the centre of the past.
     Deviation {
         /// In standard deviations; infinite where there is no deviation to compare with.
         deviations: f64,
         /// One standard deviation, in the sensor's unit.
         unit: f64,
-        /// Readings the mean is of.
-        readings: usize,
+        /// What it deviates from.
+        from: Centre,
+    },
+    /// A sum of deviations.
+    Sum {
+        /// In standard deviations; infinite where there is no deviation to compare with.
+        sum: f64,
+        /// One standard deviation, in the sensor's unit.
+        unit: f64,
+    },
+    /// A time without a reading.
+    Silence {
+        /// Milliseconds; `None` where one has just arrived.
+        ms: Option<i64>,
+    },
+    /// A time without change.
+    Unchanged {
+        /// Milliseconds; `None` where the value has just changed.
+        ms: Option<i64>,
     },
     /// A change.
     Change {
         /// Per second, signed.
         per_second: f64,
     },
+}
+
+/// The middle of the past that a deviation is measured from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Centre {
+    /// The mean of the last readings.
+    Mean {
+        /// How many.
+        readings: usize,
+    },
+    /// Their median.
+    Median {
+        /// How many.
+        readings: usize,
+        /// More than half of them are equal to it.
+        alike: bool,
+    },
+    /// The exponentially weighted mean.
+    WeightedMean,
 }
 
 /// The answer of a detector.
@@ -94,8 +137,14 @@ pub enum Judgement {
 pub struct Baseline {
     /// The rolling window, while a detector that uses it is on.
     pub window: Option<Box<Window>>,
+    /// The weighted mean, while `ewma` is on.
+    pub ewma: Option<Box<Ewma>>,
+    /// The cumulative sums, while `cusum` is on.
+    pub cusum: Option<Box<Cusum>>,
     /// The newest reading.
     pub previous: Option<Reading>,
+    /// Time of the first reading that had the value of the newest one, of those in a row.
+    pub changed: Timestamp,
     /// Readings scored; saturating.
     pub readings: u32,
 }
@@ -113,15 +162,20 @@ impl Baseline {
     /// Makes the state fit the profile: what is on has its state, what is off has none. Depends on nothing but the two,
     /// so that every server that does it before a reading comes to the same state.
     pub fn fit(&mut self, profile: &Profile) {
-        if !profile.has(Kind::Zscore) {
+        keep(&mut self.ewma, profile.has(Kind::Ewma));
+        keep(&mut self.cusum, profile.has(Kind::Cusum));
+        let ranked = profile.has(Kind::Mad);
+        if !ranked && !profile.has(Kind::Zscore) {
             self.window = None;
             return;
         }
-        match &mut self.window {
-            Some(window) if window.capacity() == profile.window => {}
-            Some(window) => **window = window.resized(profile.window),
-            none => *none = Some(Box::new(Window::new(profile.window))),
+        let window = self
+            .window
+            .get_or_insert_with(|| Box::new(Window::new(profile.window)));
+        if window.capacity() != profile.window {
+            **window = window.resized(profile.window);
         }
+        window.rank(ranked);
     }
 
     /// Asks one detector, which must be on.
@@ -136,23 +190,94 @@ impl Baseline {
         match kind {
             Kind::Range => range::judge(reading.value, profile, crossed),
             Kind::Zscore => zscore::judge(self.window.as_deref(), reading.value, profile),
+            Kind::Mad => mad::judge(self.window.as_deref(), reading.value, profile),
+            Kind::Ewma => ewma::judge(self.ewma.as_deref(), reading.value, profile),
             Kind::Rate => rate::judge(self, reading, profile),
-            Kind::Mad | Kind::Ewma | Kind::Cusum | Kind::Auto | Kind::Stuck | Kind::Nodata => {
-                Judgement::Skipped
-            }
+            Kind::Cusum => cusum::judge(self.cusum.as_deref(), reading.value, profile),
+            Kind::Stuck => stuck::judge(self, reading, profile),
+            Kind::Auto | Kind::Nodata => Judgement::Skipped,
         }
     }
 
     /// Takes in a reading. An anomalous one does not enter the statistics where `learn` is no.
     pub fn learn(&mut self, reading: Reading, anomalous: bool, profile: &Profile) {
+        let stays = self
+            .previous
+            .is_some_and(|previous| previous.value == reading.value && previous.at <= reading.at);
+        if !stays {
+            self.changed = reading.at;
+        }
         self.previous = Some(reading);
         self.readings = self.readings.saturating_add(1);
-        if let Some(window) = &mut self.window
-            && (profile.learn || !anomalous)
-        {
+        if let Some(cusum) = &mut self.cusum {
+            cusum.learn(reading.value, anomalous, profile);
+        }
+        if anomalous && !profile.learn {
+            return;
+        }
+        if let Some(window) = &mut self.window {
             window.push(reading.value);
         }
+        if let Some(ewma) = &mut self.ewma {
+            ewma.learn(reading.value, profile.alpha);
+        }
     }
+}
+
+/// The state of a detector is there while it is on.
+fn keep<T: Default>(state: &mut Option<Box<T>>, on: bool) {
+    if on {
+        state.get_or_insert_default();
+    } else {
+        *state = None;
+    }
+}
+
+/// Readings that a detector needs before it judges: what the rule says, or its own number, but never fewer than `least`.
+pub(crate) fn needed(profile: &Profile, own: u32, least: u32) -> u32 {
+    profile.warmup.unwrap_or(own).max(least)
+}
+
+/// Readings that it needs still, of which it has `seen` so many.
+pub(crate) fn missing(profile: &Profile, own: u32, least: u32, seen: u32) -> u32 {
+    needed(profile, own, least).saturating_sub(seen)
+}
+
+/// The finding of a detector that measures how many times its `unit` a value deviates from the centre of the past. Where
+/// there is no deviation in the past at all, any is as far out as a ratio goes.
+pub(crate) fn deviating(
+    kind: Kind,
+    from: Centre,
+    centre: f64,
+    unit: f64,
+    deviation: f64,
+    profile: &Profile,
+) -> Judgement {
+    let k = profile.threshold(kind).unwrap_or(f64::INFINITY);
+    let deviation = deviation.clamp(f64::MIN, f64::MAX);
+    let deviations = match (deviation == 0.0, unit == 0.0) {
+        (true, _) => 0.0,
+        (false, true) => f64::INFINITY,
+        (false, false) => deviation.abs() / unit,
+    };
+    let (ratio, severity) = grade((deviations / k).min(HIGHEST_RATIO), deviation, profile);
+    let reach = (k * unit).max(profile.mindev);
+    let watched = |side, bound| profile.direction.watches(side).then_some(bound);
+    Judgement::Scored(Finding {
+        kind,
+        ratio,
+        severity,
+        side: Side::of(deviation),
+        threshold: k,
+        expected: Some(centre),
+        lower: watched(Side::Low, (centre - reach).max(f64::MIN)),
+        upper: watched(Side::High, (centre + reach).min(f64::MAX)),
+        detail: Detail::Deviation {
+            deviations,
+            unit,
+            from,
+        },
+    })
 }
 
 /// The severity of a statistic, and its ratio with `direction` and `mindev` applied. A deviation below `mindev` never
@@ -169,10 +294,14 @@ pub(crate) fn grade(ratio: f64, deviation: f64, profile: &Profile) -> (f64, Opti
     } else {
         ratio.min(HIGHEST_RATIO)
     };
-    let severity = match ratio {
+    (ratio, severity(ratio, profile))
+}
+
+/// The severity of a statistic at so many times its threshold.
+pub(crate) fn severity(ratio: f64, profile: &Profile) -> Option<Severity> {
+    match ratio {
         r if r <= 1.0 => None,
         r if r >= profile.critical => Some(Severity::Critical),
         _ => Some(Severity::Warning),
-    };
-    (ratio, severity)
+    }
 }

@@ -4,57 +4,35 @@
 //! (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.17). The ratio is |z| / k. Where the window has no deviation
 //! at all, any other value is as far out as a ratio goes.
 
-use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, grade};
+use super::{Centre, Judgement, Kind, deviating, missing};
 use crate::profile::Profile;
-use crate::units::Side;
 use crate::window::Window;
 
-/// Readings before it judges, unless the rule says otherwise.
+/// Readings before it judges, unless the rule says otherwise: the window, but no more than this.
 const WARMUP: usize = 30;
+
+/// The readings that a detector of the window needs by itself.
+pub(super) fn warmup(profile: &Profile) -> u32 {
+    profile.window.min(WARMUP) as u32
+}
 
 /// Judges a value against the window.
 #[must_use]
 pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgement {
-    let k = profile.zscore.unwrap_or(f64::INFINITY);
-    let needed = profile
-        .warmup
-        .unwrap_or(profile.window.min(WARMUP) as u32)
-        .max(2);
-    let Some(window) = window else {
-        return Judgement::Warming(needed);
+    let seen = window.map_or(0, Window::seen);
+    let missing = missing(profile, warmup(profile), 2, seen);
+    let (Some(window), 0) = (window, missing) else {
+        return Judgement::Warming(missing.max(1));
     };
-    let missing = needed.saturating_sub(window.seen());
-    if missing > 0 {
-        return Judgement::Warming(missing);
-    }
-    let (mean, sd, deviation) = (
+    let readings = window.len();
+    deviating(
+        Kind::Zscore,
+        Centre::Mean { readings },
         window.mean(),
         window.deviation(),
         window.distance_from_mean(value),
-    );
-    let z = match (deviation == 0.0, sd == 0.0) {
-        (true, _) => 0.0,
-        (false, true) => f64::INFINITY,
-        (false, false) => deviation.abs() / sd,
-    };
-    let (ratio, severity) = grade((z / k).min(HIGHEST_RATIO), deviation, profile);
-    let reach = (k * sd).max(profile.mindev);
-    let watched = |side, bound| profile.direction.watches(side).then_some(bound);
-    Judgement::Scored(Finding {
-        kind: Kind::Zscore,
-        ratio,
-        severity,
-        side: Side::of(deviation),
-        threshold: k,
-        expected: Some(mean),
-        lower: watched(Side::Low, (mean - reach).max(f64::MIN)),
-        upper: watched(Side::High, (mean + reach).min(f64::MAX)),
-        detail: Detail::Deviation {
-            deviations: z,
-            unit: sd,
-            readings: window.len(),
-        },
-    })
+        profile,
+    )
 }
 
 #[cfg(test)]

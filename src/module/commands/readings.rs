@@ -7,7 +7,6 @@ use anomaly_core::Error;
 use anomaly_core::alert::Source;
 use anomaly_core::command::add::{self, Add};
 use anomaly_core::model::Verdict;
-use anomaly_core::stream_id::StreamId;
 use anomaly_core::units::Timestamp;
 
 use super::{internal, sensor};
@@ -53,7 +52,8 @@ fn given(args: Args<'_>, key: usize, item: Add) -> Result<Given<'_>, Error> {
         sensor: sensor(args, key)?,
         when: item.when,
         value: item.value,
-        words: Some((sensor(args, key + 1)?, sensor(args, key + 2)?)),
+        at_word: args.get(key + 1),
+        value_word: args.get(key + 2),
         source: None,
     })
 }
@@ -131,7 +131,7 @@ pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
             device,
             metric,
             stream,
-            id: StreamId::default(),
+            id: None,
         }),
         _ => return Err(unknown(args.bytes(6))),
     };

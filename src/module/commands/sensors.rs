@@ -27,7 +27,7 @@ pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         model.bytes()
     };
     let profile = with(|state| model.profile(name.bytes(), &mut state.rules));
-    reply::send(ctx, &info::reply(name.bytes(), model, &profile, bytes));
+    reply::send(ctx, &info::reply(name.bytes(), model, &profile, ctx.now(), bytes));
     Ok(())
 }
 

@@ -86,6 +86,11 @@ impl Ctx {
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
     }
 
+    /// Whether there is an AOF.
+    pub(crate) fn writes_aof(self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_AOF != 0
+    }
+
     /// Whether `maxmemory` is reached.
     pub(crate) fn is_out_of_memory(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM != 0
@@ -148,6 +153,12 @@ impl Ctx {
             ))
         };
         OwnedStr::of(raw)
+    }
+
+    /// The decimal of a number.
+    pub(crate) fn integer(self, n: i64) -> OwnedStr {
+        // SAFETY: a null context makes a string that is ours alone to free.
+        OwnedStr::of(unsafe { api!(RedisModule_CreateStringFromLongLong(ptr::null_mut(), n)) })
     }
 
     /// Passes the command on to replicas and the AOF as it came.

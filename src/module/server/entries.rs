@@ -5,22 +5,33 @@ use std::ptr;
 
 use anomaly_core::stream_id::StreamId;
 use redis_module::raw;
+use smallvec::SmallVec;
 
-use super::{Key, OK, OwnedStr, api};
+use super::{Key, OK, OwnedStr, Str, api};
+
+/// Names and values in turn. The usual few need no heap.
+pub(crate) type Fields = SmallVec<[OwnedStr; 8]>;
 
 /// An entry of a stream.
 pub(crate) struct Entry {
-    pub(crate) id: StreamId,
-    fields: Vec<(OwnedStr, OwnedStr)>,
+    /// Where it is not known it is the stream's newest.
+    pub(crate) id: Option<StreamId>,
+    pub(crate) fields: Fields,
 }
 
 impl Entry {
     /// Names and values, in order.
-    pub(crate) fn fields(&self) -> Vec<(&[u8], &[u8])> {
-        self.fields
+    pub(crate) fn pairs(&self) -> SmallVec<[(&[u8], &[u8]); 8]> {
+        let (pairs, _) = self.fields.as_chunks::<2>();
+        pairs
             .iter()
-            .map(|(name, value)| (name.borrow().bytes(), value.borrow().bytes()))
+            .map(|[name, value]| (name.borrow().bytes(), value.borrow().bytes()))
             .collect()
+    }
+
+    /// The value of the field at a position.
+    pub(crate) fn value(&self, position: usize) -> Option<Str<'_>> {
+        self.fields.get(2 * position + 1).map(OwnedStr::borrow)
     }
 }
 
@@ -28,9 +39,9 @@ impl Entry {
 pub(crate) struct Entries<'a>(&'a Key);
 
 impl<'a> Entries<'a> {
-    /// The last entry of an open stream.
-    pub(crate) fn newest(key: &'a Key) -> Option<Entry> {
-        Self::start(key, raw::REDISMODULE_STREAM_ITERATOR_REVERSE, None)?.next()
+    /// The entries of an open stream from its end to its beginning; `None` if the key is no stream.
+    pub(crate) fn backwards(key: &'a Key) -> Option<Self> {
+        Self::start(key, raw::REDISMODULE_STREAM_ITERATOR_REVERSE, None)
     }
 
     /// The entries of an open stream from an id on; `None` if the key is no stream.
@@ -55,12 +66,9 @@ impl<'a> Entries<'a> {
         };
         (started == OK).then_some(Self(key))
     }
-}
 
-impl Iterator for Entries<'_> {
-    type Item = Entry;
-
-    fn next(&mut self) -> Option<Entry> {
+    /// Steps to the next entry: its id, and the number of its fields, which are yet to be read.
+    pub(crate) fn step(&mut self) -> Option<(StreamId, usize)> {
         let mut id = raw::RedisModuleStreamID { ms: 0, seq: 0 };
         let mut count: c_long = 0;
         // SAFETY: the key is open with an iterator; places for id and number of fields.
@@ -74,10 +82,20 @@ impl Iterator for Entries<'_> {
         {
             return None;
         }
-        let mut fields = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        let raw::RedisModuleStreamID { ms, seq } = id;
+        Some((StreamId { ms, seq }, usize::try_from(count).unwrap_or(0)))
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = (StreamId, Entry);
+
+    fn next(&mut self) -> Option<(StreamId, Entry)> {
+        let (id, count) = self.step()?;
+        let mut fields = Fields::with_capacity(2 * count);
         for _ in 0..count {
             let (mut name, mut value) = (ptr::null_mut(), ptr::null_mut());
-            // SAFETY: as above; the strings are ours to free.
+            // SAFETY: the key is open with an iterator at an entry; the strings are ours to free.
             unsafe {
                 if api!(RedisModule_StreamIteratorNextField(
                     self.0.raw(),
@@ -87,16 +105,14 @@ impl Iterator for Entries<'_> {
                 {
                     break;
                 }
-                fields.push((OwnedStr::of(name), OwnedStr::of(value)));
+                fields.extend([OwnedStr::of(name), OwnedStr::of(value)]);
             }
         }
-        Some(Entry {
-            id: StreamId {
-                ms: id.ms,
-                seq: id.seq,
-            },
+        let entry = Entry {
+            id: Some(id),
             fields,
-        })
+        };
+        Some((id, entry))
     }
 }
 

@@ -17,7 +17,7 @@ use redis_module::raw;
 pub(crate) use blocked::{Blocked, Replier};
 pub(crate) use called::Called;
 pub(crate) use ctx::Ctx;
-pub(crate) use entries::{Entries, Entry};
+pub(crate) use entries::{Entries, Entry, Fields};
 pub(crate) use key::{Key, Mode};
 pub(crate) use range::Sample;
 pub(crate) use strings::{Args, Constant, OwnedStr, Str, borrowed};
@@ -42,12 +42,17 @@ pub(crate) use api;
 /// The oldest server that has all we need.
 const OLDEST: (u32, u32) = (7, 2);
 
-/// Refuses servers that are too old, before anything they lack is called.
-pub(crate) fn check_version() -> Result<(), String> {
+/// The server's version, as far as it matters to modules.
+pub(crate) fn version() -> (u32, u32) {
     // SAFETY: reads a function pointer that the server set, and calls it if there is one.
     let version =
         unsafe { { raw::RedisModule_GetServerVersion }.map_or(0, |function| function()) } as u32;
-    let (major, minor) = (version >> 16, version >> 8 & 0xff);
+    (version >> 16, version >> 8 & 0xff)
+}
+
+/// Refuses servers that are too old, before anything they lack is called.
+pub(crate) fn check_version() -> Result<(), String> {
+    let (major, minor) = version();
     // SAFETY: reads a function pointer that the server set.
     let jobs = unsafe { raw::RedisModule_AddPostNotificationJob };
     if (major, minor) < OLDEST || jobs.is_none() {

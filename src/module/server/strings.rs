@@ -58,6 +58,12 @@ impl<'a> Str<'a> {
         self.0
     }
 
+    /// The same string, kept beyond the callback that was given it.
+    pub(crate) fn hold(self) -> OwnedStr {
+        // SAFETY: a live string; without a context it is ours to free.
+        OwnedStr(unsafe { api!(RedisModule_HoldString(ptr::null_mut(), self.0)) })
+    }
+
     pub(crate) fn bytes(self) -> &'a [u8] {
         let mut len = 0;
         // SAFETY: a live string; what is returned lives as long as it.

@@ -1,9 +1,11 @@
 //! The stream hook: every entry added to a watched stream is read, in the server and in the producer's own transaction.
 //!
-//! The notification of an XADD comes before the entry can be trimmed, so it is read there, also with MAXLEN 0; but what is
-//! written there would reach the AOF before its cause, and on a cluster the wrong slot. So the entry is only captured,
-//! and a job at the end of the command takes its readings in, through the same ingest as ADD. On replicas and while
-//! loading nothing is captured: their readings come from the master or the file.
+//! The notification of an XADD comes before the entry can be trimmed, so it is captured there, also with MAXLEN 0; but what
+//! is written there would reach the AOF before its cause, and on a cluster the wrong slot. So a job at the end of the
+//! command takes its readings in, through the same ingest as ADD. On replicas and while loading nothing is captured: their
+//! readings come from the master or the file.
+
+mod arguments;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
@@ -12,24 +14,31 @@ use std::time::Instant;
 use anomaly_core::alert::Source;
 use anomaly_core::entry::{self, BadEntry, EntryReading};
 use anomaly_core::reading::When;
+use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
 use anomaly_core::watch::Watch;
 use anomaly_core::{Error, key};
 use redis_module::raw;
 
+pub(crate) use arguments::Arguments;
+use arguments::Seen;
+
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
 use crate::ingest::{self, Given};
-use crate::server::{Ctx, ERR, Entries, Entry, Key, Mode, OK, Str, api};
+use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::{State, with};
 use crate::{backlog, effects};
+
+/// Room for so many captured entries is kept from one command to the next.
+const KEPT: usize = 64;
 
 /// An entry of a watched stream that is to be taken in.
 pub(crate) struct Captured {
     pub(crate) db: c_int,
-    pub(crate) stream: Vec<u8>,
+    pub(crate) stream: OwnedStr,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) entry: Entry,
-    pub(crate) readings: Vec<Result<EntryReading, BadEntry>>,
 }
 
 pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
@@ -61,23 +70,49 @@ unsafe extern "C" fn on_stream_event(
         if event != c"xadd" {
             return OK;
         }
-        let Some(watch) = with(|state| state.watch_of(stream.bytes())) else {
-            return OK;
+        let (watch, fields, id_can_wait) = match with(|state| state.arguments.of_command(stream)) {
+            Some(Seen {
+                watch,
+                fields,
+                id_can_wait,
+                ..
+            }) => (watch, Some(fields), id_can_wait),
+            None => match with(|state| state.watch_of(stream.bytes())) {
+                Some(watch) => (watch, None, false),
+                None => return OK,
+            },
         };
+        if fields.is_none() {
+            arguments::listen(ctx);
+        }
         if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes(), &watch) {
-            timed(|| capture(ctx, stream, &watch));
+            timed(|| capture(ctx, stream, watch, fields, id_can_wait));
         }
         OK
     })
 }
 
-/// Reads the newest entry, and sees to it that it is taken in.
-fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
-    let key = Key::open(ctx, stream, Mode::Look);
-    let Some(entry) = Entries::newest(&key) else {
-        return;
+/// Keeps the newest entry, and sees to it that it is taken in.
+fn capture(
+    ctx: Ctx,
+    stream: Str<'_>,
+    watch: Arc<Watch>,
+    fields: Option<Fields>,
+    id_can_wait: bool,
+) {
+    let entry = match fields {
+        Some(fields) if id_can_wait => Entry { id: None, fields },
+        fields => match newest(ctx, stream, fields) {
+            Some(entry) => entry,
+            None => return,
+        },
     };
-    let captured = read(ctx.db(), stream.bytes(), entry, watch);
+    let captured = Captured {
+        db: ctx.db(),
+        stream: stream.hold(),
+        watch,
+        entry,
+    };
     let first = with(|state| {
         state.captured.push(captured);
         state.captured.len() == 1
@@ -87,16 +122,27 @@ fn capture(ctx: Ctx, stream: Str<'_>, watch: &Watch) {
     }
 }
 
-/// Reads an entry's readings.
-pub(crate) fn read(db: c_int, stream: &[u8], entry: Entry, watch: &Watch) -> Captured {
-    let cluster = with(|state| state.cluster);
-    let readings = entry::read(watch, stream, entry.id, &entry.fields(), cluster);
-    Captured {
-        db,
-        stream: stream.to_vec(),
-        entry,
-        readings,
+/// The newest entry of a stream. Where its fields are known they are not read: the server makes a string of each.
+fn newest(ctx: Ctx, stream: Str<'_>, fields: Option<Fields>) -> Option<Entry> {
+    let key = Key::open(ctx, stream, Mode::Look);
+    if let Some(fields) = fields {
+        let (id, count) = Entries::backwards(&key)?.step()?;
+        if fields.len() == 2 * count {
+            return Some(Entry {
+                id: Some(id),
+                fields,
+            });
+        }
     }
+    Some(Entries::backwards(&key)?.next()?.1)
+}
+
+/// The id of a stream's newest entry.
+pub(crate) fn newest_id(ctx: Ctx, stream: &[u8]) -> Option<StreamId> {
+    let name = ctx.string(stream);
+    let key = Key::open(ctx, name.borrow(), Mode::Look);
+    let (id, _) = Entries::backwards(&key)?.step()?;
+    Some(id)
 }
 
 unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
@@ -104,48 +150,60 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };
         let before = ctx.db();
-        for captured in with(|state| std::mem::take(&mut state.captured)) {
+        let mut all = with(|state| std::mem::take(&mut state.captured));
+        for captured in all.drain(..) {
             if ctx.select(captured.db) {
                 timed(|| take_in(ctx, &captured));
             }
         }
         ctx.select(before);
+        if all.capacity() <= KEPT {
+            with(|state| state.captured = all);
+        }
     });
 }
 
 /// Takes in the readings of an entry. What cannot be is a dead letter: the producer's XADD has succeeded.
 pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
-    for reading in &captured.readings {
+    let Captured {
+        stream,
+        watch,
+        entry,
+        ..
+    } = captured;
+    let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
+    let cluster = with(|state| state.cluster);
+    for reading in entry::read(watch, stream, entry.id, &fields, cluster) {
         let failed = match reading {
-            Err(bad) => Some(why(bad)),
-            Ok(reading) => match caught(|| decide(ctx, captured, reading)) {
+            Err(bad) => Some(why(&bad)),
+            Ok(reading) => match caught(|| decide(ctx, stream, entry, &reading)) {
                 Some(Ok(())) => None,
                 Some(Err(error)) => Some(error.to_string().trim_start_matches("ERR ").to_owned()),
                 None => Some(Error::Broken.to_string()),
             },
         };
         if let Some(reason) = failed {
-            let payload = entry::dead_payload(&captured.entry.fields());
-            effects::bury(ctx, &captured.stream, captured.entry.id, &reason, &payload);
+            let id = entry.id.or_else(|| newest_id(ctx, stream));
+            let payload = entry::dead_payload(&fields);
+            effects::bury(ctx, stream, id.unwrap_or_default(), &reason, &payload);
         }
     }
 }
 
-fn decide(ctx: Ctx, captured: &Captured, found: &EntryReading) -> Result<(), Error> {
+fn decide(ctx: Ctx, stream: &[u8], entry: &Entry, found: &EntryReading<'_>) -> Result<(), Error> {
     let sensor = ctx.string(&found.key);
-    let (stream, id) = (&captured.stream, captured.entry.id);
-    let source = Source {
-        device: &found.device,
-        metric: &found.metric,
-        stream,
-        id,
-    };
     let given = Given {
         sensor: sensor.borrow(),
         when: When::At(found.reading.at),
         value: found.reading.value,
-        words: None,
-        source: Some(source),
+        at_word: None,
+        value_word: found.field.and_then(|field| entry.value(field)),
+        source: Some(Source {
+            device: &found.device,
+            metric: &found.metric,
+            stream,
+            id: entry.id,
+        }),
     };
     ingest::decide(ctx, given).map(|_| ()).inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {

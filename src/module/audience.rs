@@ -1,0 +1,77 @@
+//! Whether anybody hears what is passed on: the AOF, replicas, or the backlog that is kept for them.
+//!
+//! To pass a command on costs more than to score a reading, also where the server then drops it. It can be left out where it
+//! would be dropped, and only there. The AOF can be seen at any time. A backlog and replicas begin with a replica's full
+//! synchronisation, which forks; or with a file or a master that was followed, which is loaded. Each of these makes the
+//! answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
+
+use std::ptr;
+
+use redis_module::raw;
+
+use crate::server::{Ctx, OK, api};
+use crate::state::{State, with};
+
+/// Redis 7.2 to 8.2 and Valkey 8 (which says that it is Redis 7.2) begin replication as described.
+const NEWEST_KNOWN: (u32, u32) = (8, 2);
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// The server is to be asked.
+    #[default]
+    Unknown,
+    Nobody,
+    Somebody,
+}
+
+impl Audience {
+    /// Whether what a command's job passes on now reaches anybody.
+    pub(crate) fn hears(ctx: Ctx) -> bool {
+        if ctx.writes_aof() {
+            return true;
+        }
+        let (known, cluster) = with(|state| (state.audience, state.cluster));
+        let audience = match known {
+            Self::Unknown if cluster || crate::server::version() > NEWEST_KNOWN => Self::Somebody,
+            Self::Unknown => ask(ctx),
+            known => known,
+        };
+        with(|state| state.audience = audience);
+        audience == Self::Somebody
+    }
+}
+
+impl State {
+    /// Replication may be about to begin.
+    pub(crate) fn forget_audience(&mut self) {
+        self.audience = Audience::Unknown;
+    }
+}
+
+fn ask(ctx: Ctx) -> Audience {
+    // SAFETY: a live context and C strings; what is asked for is freed.
+    let counts = unsafe {
+        let info = api!(RedisModule_GetServerInfo(
+            ctx.raw(),
+            c"replication".as_ptr()
+        ));
+        let count = |field: &std::ffi::CStr| {
+            let mut failed = 0;
+            let count = api!(RedisModule_ServerInfoGetFieldUnsigned(
+                info,
+                field.as_ptr(),
+                &raw mut failed
+            ));
+            (failed == OK).then_some(count)
+        };
+        let counts = [c"repl_backlog_active", c"connected_slaves"].map(count);
+        api!(RedisModule_FreeServerInfo(ptr::null_mut(), info));
+        counts
+    };
+    if counts == [Some(0), Some(0)] {
+        Audience::Nobody
+    } else {
+        Audience::Somebody
+    }
+}
