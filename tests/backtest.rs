@@ -260,6 +260,26 @@ fn match_replays_every_sensor_that_matches_and_adds_up() {
 }
 
 #[test]
+fn a_gap_between_readings_is_a_silence() {
+    let server = Server::start();
+    let mut connection = server.conn();
+    // Every minute, then nothing for two hours, then every minute.
+    for minute in (1..30i64).chain(150..180) {
+        call(
+            &mut connection,
+            &args!["ANOMALY.ADD", "s", minute * 60_000, 20],
+        );
+    }
+    let report = backtest(&server, "s - + max 25 nodata 600000 clear 1");
+    let reason = "no reading for 15 min";
+    assert_eq!(count(&field(&report, "kinds"), "nodata"), 1);
+    let (start, end, severity, why) = rows(&report).remove(0);
+    assert_eq!((start, end), (29 * 60_000, Some(150 * 60_000)));
+    assert!(severity == "critical" && why.contains(reason), "{why}");
+    assert_eq!(count(&backtest(&server, "s - + max 25"), "episodes"), 0);
+}
+
+#[test]
 fn of_many_sensors_a_hundred_are_told() {
     let server = Server::start();
     let adds: Vec<Args> = (0..250i64)

@@ -86,6 +86,15 @@ impl<T> Deadlines<T> {
         self.order.first().copied()
     }
 
+    /// Takes out all that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        for number in 1..=u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
+            if self.get(number).is_some_and(|thing| !keep(thing)) {
+                self.remove(number);
+            }
+        }
+    }
+
     /// All things, to be changed.
     pub fn things_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten().map(|(_, thing)| thing)

@@ -151,6 +151,16 @@ impl Rules {
         deleted
     }
 
+    /// Whether any rule asks for `nodata` or `expire`.
+    #[must_use]
+    pub fn listen(&self) -> bool {
+        let timers = [Setting::Nodata, Setting::Expire];
+        self.rules
+            .iter()
+            .flat_map(Rule::values)
+            .any(|(setting, value)| timers.contains(&setting) && *value != Value::Off)
+    }
+
     /// Puts each of these rules in the place of the one with its pattern; with `replace`, all others go.
     pub fn import(&mut self, rules: Vec<Rule>, replace: bool) {
         if replace {

@@ -12,7 +12,7 @@ use crate::model::{Model, Outcome, Verdict};
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::rule::Rules;
-use crate::units::{Severity, Timestamp};
+use crate::units::Timestamp;
 
 /// A silence that was decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +169,7 @@ mod tests {
     use crate::episode::Event;
     use crate::reason;
     use crate::testing::{KEY, Sensor, at};
+    use crate::units::Severity;
 
     /// The clock of the server is this far ahead of the sensor's.
     const AHEAD: i64 = 1_000_000;

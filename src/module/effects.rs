@@ -7,6 +7,7 @@ use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::number;
+use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
@@ -35,6 +36,7 @@ pub(crate) fn describe_archive(ctx: Ctx) -> &'static str {
 
 lazy_static! {
     static ref APPLY_1: Constant = Constant::new(APPLY_VERSION);
+    static ref APPLY_2: Constant = Constant::new(APPLY_ARRIVAL);
     static ref YES: Constant = Constant::new(IN_SERIES);
     static ref NO: Constant = Constant::new("0");
     static ref ON_DUPLICATE: Constant = Constant::new("ON_DUPLICATE");
@@ -203,6 +205,8 @@ pub(crate) fn failed(ctx: Ctx, what: &str, why: &str) {
 
 /// Version of the internal command that [`replicate`] sends.
 pub(crate) const APPLY_VERSION: &str = "1";
+/// The same with the time of arrival.
+pub(crate) const APPLY_ARRIVAL: &str = "2";
 /// A reading of [`replicate`] that is in the series.
 pub(crate) const IN_SERIES: &str = "1";
 /// Before device, metric and stream, with the first reading of a series.
@@ -210,7 +214,12 @@ pub(crate) const LABELS: &[u8] = b"LABELS";
 
 /// Passes a reading on to replicas and the AOF, with everything resolved: they run the same model on it and decide
 /// nothing. About 70 bytes, and with the first reading of a series that comes from a stream its labels.
-pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
+pub(crate) fn replicate(
+    ctx: Ctx,
+    words: &Words<'_>,
+    archived: Archived,
+    arrival: Option<Timestamp>,
+) {
     // An entry of a stream was itself a change that the server has counted; a command's own must be counted by passing it on.
     if words.source.is_some() && !Audience::hears(ctx) {
         return;
@@ -221,13 +230,24 @@ pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
         YES.get()
     };
     let (at, value) = (words.at(), words.value());
-    let args = [APPLY_1.get(), words.sensor, at, value, in_series];
+    let arrival = arrival.map(|at| ctx.integer(at.millis()));
+    let args = match &arrival {
+        None => [APPLY_1.get(), words.sensor, at, value, in_series, NO.get()],
+        Some(arrival) => {
+            let arrival = arrival.borrow();
+            [APPLY_2.get(), words.sensor, at, value, in_series, arrival]
+        }
+    };
+    let args = match (&arrival, &args) {
+        (None, [first @ .., _]) => first,
+        (Some(_), all) => &all[..],
+    };
     match words
         .source
         .as_ref()
         .filter(|_| archived == Archived::First)
     {
-        None => ctx.replicate(c"ANOMALY._APPLY", &args),
+        None => ctx.replicate(c"ANOMALY._APPLY", args),
         Some(Source {
             device,
             metric,
@@ -235,7 +255,7 @@ pub(crate) fn replicate(ctx: Ctx, words: &Words<'_>, archived: Archived) {
             ..
         }) => {
             let labels = [LABELS, device, metric, stream].map(|word| ctx.string(word));
-            ctx.replicate(c"ANOMALY._APPLY", &[&args[..], &borrowed(&labels)].concat());
+            ctx.replicate(c"ANOMALY._APPLY", &[args, &borrowed(&labels)].concat());
         }
     }
 }

@@ -89,6 +89,9 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
                 "backlog_read",
                 state.cursors.values().map(|cursor| cursor.read).sum(),
             );
+            count("timed_sensors", state.timers.len() as u64);
+            count("timer_looks", counts.looks);
+            count("forgotten", counts.forgotten);
             count("rules", state.rules.list().len() as u64);
             count("open_episodes", state.open.len() as u64);
             count("bytes", bytes);

@@ -14,13 +14,15 @@ use anomaly_core::{Error, Profile, Reading, key};
 use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
-use crate::{datatype, effects, fence, hook};
+use crate::{datatype, effects, fence, hook, silence};
 
 /// A reading that was taken in.
 pub(crate) struct Taken {
     pub(crate) reading: Reading,
     pub(crate) outcome: Outcome,
     pub(crate) profile: Arc<Profile>,
+    /// When it arrived, where the rules ask for that.
+    pub(crate) arrival: Option<Timestamp>,
 }
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
@@ -61,7 +63,7 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
     if source.is_some() {
         check_room(ctx, sensor)?;
     }
-    let taken = match take(ctx, sensor, Reading { at, value }) {
+    let taken = match take(ctx, sensor, Reading { at, value }, Some(now)) {
         Err(Error::Broken) => {
             // Here and on every replica, whose models went on: whatever it holds now is not to be trusted.
             reset(ctx, sensor)?;
@@ -73,6 +75,7 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
         reading,
         outcome,
         profile,
+        arrival,
     } = &taken;
     let at_word = at_word.filter(|_| when != When::Now);
     let words = Words::new(ctx, sensor, *reading, at_word, value_word, source);
@@ -81,7 +84,7 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
     } else {
         Archived::No
     };
-    effects::replicate(ctx, &words, archived);
+    effects::replicate(ctx, &words, archived, *arrival);
     let source = source.map(|source| Source {
         id: source.id.or_else(|| {
             let told = outcome.transition.is_some();
@@ -109,6 +112,7 @@ pub(crate) fn apply(
     ctx: Ctx,
     given: Given<'_>,
     at: Timestamp,
+    arrival: Option<Timestamp>,
     archived: bool,
 ) -> Result<(), Error> {
     let Given {
@@ -120,7 +124,7 @@ pub(crate) fn apply(
         ..
     } = given;
     let reading = Reading { at, value };
-    let taken = take(ctx, sensor, reading)?;
+    let taken = take(ctx, sensor, reading, arrival)?;
     if archived {
         let words = Words::new(ctx, sensor, reading, at_word, value_word, source);
         effects::archive(ctx, &words, &taken.profile);
@@ -154,11 +158,17 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The change of the model, and nothing else.
-fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
+/// The change of the model, and nothing else. The arrival is noted where the rules ask for it.
+fn take(
+    ctx: Ctx,
+    sensor: Str<'_>,
+    reading: Reading,
+    arrival: Option<Timestamp>,
+) -> Result<Taken, Error> {
     let (name, db) = (sensor.bytes(), ctx.db());
     let mut key = Key::open(ctx, sensor, Mode::Change);
     let model = datatype::model_or_new(&mut key)?;
+    let mut timed = false;
     let taken = fence::caught(|| {
         with(|state| {
             #[cfg(debug_assertions)]
@@ -171,13 +181,25 @@ fn take(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<Taken, Error> {
                 state.track(db, name, model);
             }
             let profile = model.profile(name, &mut state.rules);
+            let arrival = arrival.filter(|_| profile.listens());
+            if let Some(now) = arrival {
+                model.arrived = now;
+                if model.timer == 0 {
+                    state.time(db, name, model, Timestamp::ZERO, now);
+                    timed = true;
+                }
+            }
             Taken {
                 reading,
                 outcome,
                 profile,
+                arrival,
             }
         })
     });
+    if timed {
+        silence::wake(ctx);
+    }
     ctx.modified(sensor);
     taken.ok_or(Error::Broken)
 }

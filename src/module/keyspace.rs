@@ -11,12 +11,13 @@ use std::ptr;
 
 use anomaly_core::Model;
 use anomaly_core::alert::{Alert, End};
+use anomaly_core::units::Timestamp;
 use redis_module::raw;
 
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{backlog, datatype, effects};
+use crate::{backlog, datatype, effects, silence};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -82,6 +83,7 @@ pub(crate) fn unlinked(db: c_int, key: &[u8], model: &Model) {
     let decides = unsafe { Ctx::new(ptr::null_mut()) }.decides();
     let first = with(|state| {
         state.open.remove(&(db, key.to_vec()));
+        state.stop_timing(db, key, model);
         if !decides || model.alarm.open().is_none() {
             return false;
         }
@@ -143,7 +145,9 @@ unsafe extern "C" fn on_key_event(
         let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         let db = ctx.db();
         match event.to_bytes() {
-            b"rename_to" | b"move_to" | b"restore" | b"copy_to" => arrived(ctx, key),
+            b"rename_to" | b"move_to" => arrived(ctx, key, Timestamp::ZERO),
+            // What it was before it came here, is nobody's silence.
+            b"restore" | b"copy_to" => arrived(ctx, key, ctx.now()),
             b"expired" => set_end(db, key, End::Expired),
             b"evicted" => set_end(db, key, End::Evicted),
             _ => {}
@@ -152,13 +156,15 @@ unsafe extern "C" fn on_key_event(
     })
 }
 
-/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on.
-fn arrived(ctx: Ctx, name: Str<'_>) {
+/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on. Silence
+/// before `since` does not count.
+fn arrived(ctx: Ctx, name: Str<'_>, since: Timestamp) {
     let mut key = Key::open(ctx, name, Mode::Look);
     if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
         with(|state| {
             state.track(ctx.db(), name.bytes(), model);
+            state.time(ctx.db(), name.bytes(), model, since, ctx.now());
             // By the episode, not by the old name: in one transaction that may have been given and deleted before.
             let gone = state
                 .unlinked
@@ -166,7 +172,13 @@ fn arrived(ctx: Ctx, name: Str<'_>) {
                 .rposition(|gone| model.alarm.open().is_some() && gone.model.alarm == model.alarm);
             gone.map(|at| state.unlinked.remove(at));
         });
+        silence::wake(ctx);
     }
+}
+
+/// A sensor that was deleted just now was deleted because of `expire`.
+pub(crate) fn forgotten(db: c_int, key: Str<'_>) {
+    set_end(db, key, End::Forgotten);
 }
 
 fn set_end(db: c_int, key: Str<'_>, end: End) {
@@ -197,9 +209,14 @@ unsafe extern "C" fn on_loading(
         with(|state| state.forget_audience());
         if starts.contains(&what) {
             with(|state| state.forget_data());
-        } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED {
+        } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED
+            || what == raw::REDISMODULE_SUBEVENT_LOADING_FAILED
+        {
             // SAFETY: the server gives a live context.
-            backlog::wake(unsafe { Ctx::new(ctx) });
+            let ctx = unsafe { Ctx::new(ctx) };
+            backlog::wake(ctx);
+            silence::listen(ctx);
+            silence::sweep(ctx);
         }
     });
 }
@@ -218,7 +235,10 @@ unsafe extern "C" fn on_flush(
         // SAFETY: with this event the server gives this struct.
         let db = unsafe { data.cast::<raw::RedisModuleFlushInfoV1>().as_ref() }
             .map_or(-1, |info| info.dbnum);
-        with(|state| state.open.retain(|(at, _)| db != -1 && *at != db));
+        with(|state| {
+            state.open.retain(|(at, _)| db != -1 && *at != db);
+            state.timers.retain(|timed| db != -1 && timed.place.0 != db);
+        });
     });
 }
 
@@ -258,6 +278,10 @@ unsafe extern "C" fn on_swap(
                 .searches
                 .iter_mut()
                 .for_each(|search| search.db = swapped(search.db));
+            state
+                .timers
+                .things_mut()
+                .for_each(|timed| timed.place.0 = swapped(timed.place.0));
         });
     });
 }
@@ -320,7 +344,9 @@ unsafe extern "C" fn on_role_change(
     guard((), || {
         with(|state| state.forget_audience());
         // SAFETY: the server gives a live context.
-        backlog::wake(unsafe { Ctx::new(ctx) });
+        let ctx = unsafe { Ctx::new(ctx) };
+        backlog::wake(ctx);
+        silence::listen(ctx);
     });
 }
 

@@ -4,6 +4,7 @@
 //! command ─► commands ─┐
 //! XADD ────► hook ─────┤
 //! timer ───► backlog ──┤
+//! timer ───► silence ──┤
 //! _apply ──► commands ─┴─► ingest ─► core: Model::ingest ─► effects: archive, replicate, alert, notify ─► reply
 //! ```
 //!
@@ -27,6 +28,7 @@ mod reply;
 mod scan;
 mod server;
 mod settings;
+mod silence;
 mod state;
 
 use std::ffi::c_int;

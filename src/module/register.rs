@@ -63,6 +63,7 @@ handlers! {
     "anomaly._apply" => commands::apply,
     "anomaly._load" => commands::load,
     "anomaly._backlog" => commands::backlog,
+    "anomaly._silent" => commands::silent,
     #[cfg(debug_assertions)]
     "anomaly._panic" => commands::panic,
 }
@@ -79,6 +80,7 @@ pub(crate) fn commands(ctx: Ctx) -> Result<(), String> {
     internal(ctx, "anomaly._apply", -6, 2)?;
     internal(ctx, "anomaly._load", 3, 1)?;
     internal(ctx, "anomaly._backlog", -3, 0)?;
+    internal(ctx, "anomaly._silent", 5, 2)?;
     #[cfg(debug_assertions)]
     internal(ctx, "anomaly._panic", -1, 0)?;
     Ok(())

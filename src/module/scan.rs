@@ -16,12 +16,8 @@ pub(crate) struct Walk {
     found: BTreeSet<Vec<u8>>,
 }
 
-/// Whether a key is wanted, by its name and, open, itself.
-type Wanted<'a> = &'a dyn Fn(&[u8], *mut raw::RedisModuleKey) -> bool;
-
 struct Visit<'a> {
-    wanted: Wanted<'a>,
-    found: &'a mut BTreeSet<Vec<u8>>,
+    visit: &'a mut dyn FnMut(&[u8], *mut raw::RedisModuleKey),
 }
 
 impl Walk {
@@ -36,7 +32,7 @@ impl Walk {
 
     /// Walks on in the selected database until `end`; whether it is over.
     pub(crate) fn go_on(&mut self, ctx: Ctx, end: Instant, wanted: impl Fn(&[u8]) -> bool) -> bool {
-        self.visit(ctx, end, &|name, _| wanted(name))
+        self.gather(ctx, end, |name, _| wanted(name))
     }
 
     /// The same for keys that hold a model.
@@ -46,26 +42,42 @@ impl Walk {
         end: Instant,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> bool {
-        self.visit(ctx, end, &|name, key| {
+        self.gather(ctx, end, |name, key| {
             wanted(name) && datatype::holds_model(key)
         })
     }
 
-    fn visit(&mut self, ctx: Ctx, end: Instant, wanted: Wanted<'_>) -> bool {
-        let mut visit = Visit {
-            wanted,
-            found: &mut self.found,
+    fn gather(
+        &mut self,
+        ctx: Ctx,
+        end: Instant,
+        wanted: impl Fn(&[u8], *mut raw::RedisModuleKey) -> bool,
+    ) -> bool {
+        let mut found = std::mem::take(&mut self.found);
+        let over = loop {
+            let over = self.visit(ctx, |name, key| {
+                if wanted(name, key) {
+                    found.insert(name.to_vec());
+                }
+            });
+            if over || Instant::now() >= end {
+                break over;
+            }
         };
-        loop {
-            let data = (&raw mut visit).cast();
-            // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.
-            if unsafe { api!(RedisModule_Scan(ctx.raw(), self.cursor, Some(on_key), data)) } == 0 {
-                return true;
-            }
-            if Instant::now() >= end {
-                return false;
-            }
-        }
+        self.found = found;
+        over
+    }
+
+    /// Walks over a few keys more, which must not be changed meanwhile; whether it is over.
+    pub(crate) fn step(&mut self, ctx: Ctx, mut visit: impl FnMut(&[u8])) -> bool {
+        self.visit(ctx, |name, _| visit(name))
+    }
+
+    fn visit(&mut self, ctx: Ctx, mut visit: impl FnMut(&[u8], *mut raw::RedisModuleKey)) -> bool {
+        let mut visit = Visit { visit: &mut visit };
+        let data = (&raw mut visit).cast();
+        // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.
+        unsafe { api!(RedisModule_Scan(ctx.raw(), self.cursor, Some(on_key), data)) == 0 }
     }
 
     /// How many were wanted so far.
@@ -93,11 +105,9 @@ unsafe extern "C" fn on_key(
     visit: *mut c_void,
 ) {
     guard((), || {
-        // SAFETY: the server passes on the pointer that `go_on` gave, and the live name of a key.
+        // SAFETY: the server passes on the pointer that `visit` gave, and the live name of a key.
         let (visit, name) = unsafe { (&mut *visit.cast::<Visit<'_>>(), Str::new(name)) };
-        if (visit.wanted)(name.bytes(), key) {
-            visit.found.insert(name.bytes().to_vec());
-        }
+        (visit.visit)(name.bytes(), key);
     });
 }
 

@@ -6,8 +6,10 @@ use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use anomaly_core::deadlines::Deadlines;
 use anomaly_core::episode::Event;
 use anomaly_core::model::{Outcome, Verdict};
+use anomaly_core::units::Timestamp;
 use anomaly_core::watch::{Watch, Watches};
 use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
@@ -19,6 +21,7 @@ use crate::hook::{Arguments, Captured};
 use crate::keyspace::Unlinked;
 use crate::server::Ctx;
 use crate::settings::Settings;
+use crate::silence::{Sweep, Timed};
 
 /// Counts since the server started, for INFO.
 #[derive(Default)]
@@ -36,6 +39,10 @@ pub(crate) struct Counts {
     pub(crate) archived: u64,
     pub(crate) archive_failures: u64,
     pub(crate) dead_letters: u64,
+    /// Looks at sensors whose deadline had passed.
+    pub(crate) looks: u64,
+    /// Sensors that `expire` had forgotten.
+    pub(crate) forgotten: u64,
     /// Readings of ADD and MADD that were timed, one in [`crate::commands::TIMED`].
     pub(crate) timed_readings: u64,
     /// What those took.
@@ -134,6 +141,14 @@ pub(crate) struct State {
     /// The sensor whose next reading is to provoke a panic.
     #[cfg(debug_assertions)]
     pub(crate) panic_in: Option<Vec<u8>>,
+    /// When to look at the sensors whose rules ask for `nodata` or `expire`.
+    pub(crate) timers: Deadlines<Timed>,
+    /// A server's timer for them is running.
+    pub(crate) timers_awake: bool,
+    /// The search for sensors whose deadlines are not known.
+    pub(crate) sweep: Option<Sweep>,
+    /// Silence before that counts for no sensor.
+    pub(crate) listening_since: Timestamp,
     /// Sensors that were just taken out of the keyspace with an open episode.
     pub(crate) unlinked: Vec<Unlinked>,
 }
@@ -169,6 +184,8 @@ impl State {
         self.watches.clear();
         self.open.clear();
         self.unlinked.clear();
+        self.timers = Deadlines::default();
+        self.sweep = None;
         self.captured.clear();
         self.searches.clear();
         self.cursors.clear();

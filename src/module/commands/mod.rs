@@ -9,7 +9,7 @@ use anomaly_core::Error;
 
 use crate::server::{Args, Ctx, Str};
 
-pub(crate) use readings::{TIMED, add, apply, madd};
+pub(crate) use readings::{TIMED, add, apply, madd, silent};
 pub(crate) use rules::{
     config_del, config_export, config_get, config_help, config_import, config_list, config_resolve,
     config_set,

@@ -13,7 +13,7 @@ use super::{internal, sensor};
 use crate::ingest::Given;
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
-use crate::{effects, ingest, reply};
+use crate::{effects, ingest, reply, silence};
 
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
 pub(crate) const TIMED: u64 = 64;
@@ -113,19 +113,23 @@ fn refused() {
     with(|state| state.counts.refused += 1);
 }
 
-/// `_apply version key timestamp value archived [LABELS device metric stream]`: what a master decided, for replicas and
-/// the AOF.
+/// `_apply version key timestamp value archived [arrival] [LABELS device metric stream]`: what a master decided, for
+/// replicas and the AOF. Version 2 has the arrival, which only some rules ask for.
 pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     internal(ctx)?;
     let unknown = |given: &[u8]| Error::Version {
         given: given.to_vec(),
     };
-    if args.bytes(1) != effects::APPLY_VERSION.as_bytes() {
-        return Err(unknown(args.bytes(1)));
-    }
+    let (arrival, rest) = match args.bytes(1) {
+        version if version == effects::APPLY_VERSION.as_bytes() => (None, 6),
+        version if version == effects::APPLY_ARRIVAL.as_bytes() => {
+            (Some(Timestamp::parse(args.bytes(6))?), 7)
+        }
+        version => return Err(unknown(version)),
+    };
     let at = Timestamp::parse(args.bytes(3))?;
     let mut reading = given(args, 2, Add::item(args.bytes(3), args.bytes(4))?)?;
-    reading.source = match args.rest(6)[..] {
+    reading.source = match args.rest(rest)[..] {
         [] => None,
         [effects::LABELS, device, metric, stream] => Some(Source {
             device,
@@ -133,11 +137,17 @@ pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
             stream,
             id: None,
         }),
-        _ => return Err(unknown(args.bytes(6))),
+        _ => return Err(unknown(args.bytes(rest))),
     };
     let archived = args.bytes(5) == effects::IN_SERIES.as_bytes();
-    ingest::apply(ctx, reading, at, archived)?;
+    ingest::apply(ctx, reading, at, arrival, archived)?;
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
     Ok(())
+}
+
+/// `_silent version key instant ms`: a silence that a master decided on.
+pub(crate) fn silent(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    internal(ctx)?;
+    silence::apply(ctx, args)
 }

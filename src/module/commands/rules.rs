@@ -1,16 +1,21 @@
 //! CONFIG: the rules.
 
 use anomaly_core::command::{Reply, config};
+use anomaly_core::setting::Setting;
 use anomaly_core::{Error, document};
 
 use super::changed;
-use crate::reply;
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
+use crate::{reply, silence};
 
 pub(crate) fn config_set(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let changes = config::changes(&args.rest(3))?;
     with(|state| state.rules.set(args.bytes(2), &changes))?;
+    let timers = [Setting::Nodata, Setting::Expire, Setting::Enabled];
+    if changes.iter().any(|(setting, _)| timers.contains(setting)) {
+        silence::sweep(ctx);
+    }
     changed(ctx)
 }
 
@@ -43,6 +48,7 @@ pub(crate) fn config_list(ctx: Ctx, _: Args<'_>) -> Result<(), Error> {
 pub(crate) fn config_del(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let deleted = with(|state| state.rules.delete(args.bytes(2)));
     if deleted {
+        silence::sweep(ctx);
         ctx.replicate_verbatim();
     }
     ctx.reply_int(i64::from(deleted));
@@ -71,6 +77,7 @@ pub(crate) fn config_import(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         state.keep_watched_backlogs();
         Ok(())
     })?;
+    silence::sweep(ctx);
     changed(ctx)
 }
 

@@ -27,7 +27,10 @@ pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         model.bytes()
     };
     let profile = with(|state| model.profile(name.bytes(), &mut state.rules));
-    reply::send(ctx, &info::reply(name.bytes(), model, &profile, ctx.now(), bytes));
+    reply::send(
+        ctx,
+        &info::reply(name.bytes(), model, &profile, ctx.now(), bytes),
+    );
     Ok(())
 }
 
