@@ -135,6 +135,8 @@ fn it_tells_the_episodes_that_the_alerts_told() {
         ("window", "zscore 4 window 10 for 2 clear 2 learn no"),
         ("cooldown", "max 25 cooldown 60000 repeat 5000"),
         ("several", "rate 3 zscore 5 direction high"),
+        ("robust", "mad 5 window 50 clear 1"),
+        ("weighted", "ewma 4 alpha 0.1 cusum 9"),
     ];
     for (key, settings) in sensors {
         set(&server, key, settings);
@@ -296,6 +298,38 @@ fn of_many_sensors_a_hundred_are_told() {
         each[..50]
             .iter()
             .all(|(_, report)| count(report, "episodes") == 1)
+    );
+}
+
+#[test]
+fn more_sensors_than_are_kept_in_mind_are_refused() {
+    let server = Server::start();
+    server.cmd(&["CONFIG", "SET", "anomaly.archive", "off"]);
+    let sensors: Vec<i64> = (0..=100_000).collect();
+    let adds: Vec<Args> = sensors
+        .chunks(1000)
+        .map(|some| {
+            let readings = some.iter().flat_map(|i| args![format!("s:{i}"), 1, 1]);
+            args!["ANOMALY.MADD"].into_iter().chain(readings).collect()
+        })
+        .collect();
+    call_many(&mut server.conn(), &adds);
+    let why = refused(&server, "MATCH s:* - +");
+    assert!(
+        why.starts_with("ERR 'MATCH'") && why.contains("more than 100000 sensors"),
+        "{why}"
+    );
+    assert!(!running(&server));
+    let many = backtest(&server, "MATCH s:1* - +");
+    assert_eq!(
+        (count(&many, "sensors"), count(&many, "skipped")),
+        (0, 11_112)
+    );
+    drop(send(&server, "MATCH s:[1-9]* - +"));
+    is_over(&server);
+    println!(
+        "the longest slice: {} us",
+        server.info("anomaly")["anomaly_backtest_longest_usec"]
     );
 }
 

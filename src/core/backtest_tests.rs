@@ -79,6 +79,10 @@ fn a_replay_of_all_readings_tells_the_episodes_that_live_alerts_told() {
         "max 25 cooldown 60000 repeat 5000",
         "max 25 critical-max 40 cooldown 30000 clear 2",
         "rate 3 zscore 5 direction high",
+        "mad 5 window 20",
+        "ewma 4 alpha 0.2",
+        "cusum 8 learn no",
+        "stuck 3000 max 30 mindev 0.5",
         "enabled no",
     ] {
         let report = replay(settings, 0, &readings);
