@@ -520,10 +520,10 @@ impl Work {
 
 /// Has this thread take the processor when the server, its main thread included, leaves it some.
 fn yield_to_others() {
-    // SAFETY: plain numbers. On Linux the priority is that of the calling thread, elsewhere of the whole process.
+    // SAFETY: a plain number. On Linux the priority is that of the calling thread, elsewhere of the whole process.
     #[cfg(target_os = "linux")]
     unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+        libc::nice(NICENESS);
     }
 }
 
