@@ -41,4 +41,5 @@ mod rules;
 mod series;
 mod settings;
 mod shapes;
+mod silence;
 mod watch;

@@ -15,7 +15,7 @@ const BLOCK: usize = 128;
 /// Values in order of size.
 #[derive(Clone, Debug, Default)]
 pub struct Ranks {
-    values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
     /// Where each full block begins; the last one, which grows, always at 0.
     heads: Vec<u8>,
     /// Largest distance before the anchor last moved: what was stored then is rounded by a share of it.

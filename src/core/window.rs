@@ -71,9 +71,10 @@ impl Window {
         self.seen
     }
 
-    /// The ring of distances, for a server that moves memory: its contents must stay as they are.
-    pub fn ring_mut(&mut self) -> &mut Vec<f32> {
-        &mut self.distances
+    /// Where the distances lie, for a server that moves memory: the contents must stay as they are.
+    pub fn vectors_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        let ranks = self.ranks.as_mut().map(|ranks| &mut ranks.values);
+        [&mut self.distances].into_iter().chain(ranks)
     }
 
     /// Heap bytes.

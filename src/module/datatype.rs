@@ -358,11 +358,12 @@ unsafe extern "C" fn defrag(
                 let mut window = Box::from_raw(
                     moved(Box::into_raw(window).cast()).cast::<anomaly_core::window::Window>(),
                 );
-                let ring = window.ring_mut();
-                if ring.capacity() > 0 {
-                    let mut old = ManuallyDrop::new(std::mem::take(ring));
-                    let start = moved(old.as_mut_ptr().cast()).cast();
-                    *ring = Vec::from_raw_parts(start, old.len(), old.capacity());
+                for values in window.vectors_mut() {
+                    if values.capacity() > 0 {
+                        let mut old = ManuallyDrop::new(std::mem::take(values));
+                        let start = moved(old.as_mut_ptr().cast()).cast();
+                        *values = Vec::from_raw_parts(start, old.len(), old.capacity());
+                    }
                 }
                 model.baseline.window = Some(window);
             }

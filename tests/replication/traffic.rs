@@ -73,7 +73,34 @@ fn rules(round: i64) -> Vec<Args> {
             "recent",
             5
         ],
-        args!["ANOMALY.CONFIG", "SET", "live:limit", "max", 10 + round],
+        args![
+            "ANOMALY.CONFIG",
+            "SET",
+            "live:limit",
+            "max",
+            10 + round,
+            "nodata",
+            3_600_000,
+            "expire",
+            7_200_000
+        ],
+        args![
+            "ANOMALY.CONFIG",
+            "SET",
+            "stat:*",
+            "mad",
+            4,
+            "window",
+            9,
+            "ewma",
+            4,
+            "cusum",
+            6,
+            "stuck",
+            20_000,
+            "warmup",
+            8
+        ],
         args![
             "ANOMALY.CONFIG",
             "SET",
@@ -109,6 +136,9 @@ fn readings(base: i64) -> Vec<Args> {
         all.push(args![
             "ANOMALY.MADD",
             "z:1",
+            at,
+            value,
+            "stat:1",
             at,
             value,
             "plain",
