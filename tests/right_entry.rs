@@ -196,7 +196,7 @@ fn produce(server: &Server, stop: &AtomicBool) -> u32 {
         let mut words = vec![
             "XADD", "raw", "MAXLEN", "~", "100", "*", "id", &device, "t", &value,
         ];
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             words.extend(["ts", &at]);
         }
         call(&mut connection, &words);

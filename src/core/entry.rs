@@ -11,7 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::instant;
 use crate::key::hash_tag;
@@ -82,21 +82,29 @@ pub fn read<'a>(
         cluster,
     };
     let outside = Roles::of(watch, plain.clone());
-    let Some(json) = watch.json() else {
-        return entry.readings(outside, plain).unwrap_or_else(whole);
-    };
     let mut items = Items::new();
+    let Some(json) = watch.json() else {
+        if let Err(reason) = entry.readings(outside, plain, &mut items) {
+            items.clear();
+            items.push(whole(reason));
+        }
+        return items;
+    };
     for payload in plain.filter(|field| field.name == json) {
         let read = members(payload).and_then(|members| {
             let inside = members.iter().map(Member::field);
             let roles = Roles::of(watch, inside.clone()).or(outside);
-            let items = entry.readings(roles, inside)?;
+            let mut items = Items::new();
+            entry.readings(roles, inside, &mut items)?;
             Ok(items.into_iter().map(kept).collect::<Items<'_>>())
         });
-        items.extend(read.unwrap_or_else(whole));
+        match read {
+            Ok(inside) => items.extend(inside),
+            Err(reason) => items.push(whole(reason)),
+        }
     }
     if items.is_empty() {
-        items = whole(missing(json));
+        items.push(whole(missing(json)));
     }
     items
 }
@@ -193,12 +201,12 @@ impl Entry<'_> {
         &self,
         roles: Roles<'a>,
         fields: impl Iterator<Item = Field<'a>> + Clone,
-    ) -> Result<Items<'a>, String> {
+        items: &mut Items<'a>,
+    ) -> Result<(), String> {
         let common = Common {
             device: self.device(roles)?,
             at: self.time(roles)?,
         };
-        let mut items = Items::new();
         match self.watch.values() {
             Values::Numbers => {
                 for field in fields.filter(|field| self.watch.may_be_metric(field.name)) {
@@ -251,7 +259,7 @@ impl Entry<'_> {
                 }
             }
         }
-        Ok(items)
+        Ok(())
     }
 
     fn device<'a>(&self, roles: Roles<'a>) -> Result<&'a [u8], String> {
@@ -355,11 +363,11 @@ fn bad<'a>(metric: &[u8], reason: String) -> Item<'a> {
     })
 }
 
-fn whole<'a>(reason: String) -> Items<'a> {
-    smallvec![Err(BadEntry {
+fn whole<'a>(reason: String) -> Item<'a> {
+    Err(BadEntry {
         metric: None,
         reason,
-    })]
+    })
 }
 
 fn missing(field: &[u8]) -> String {

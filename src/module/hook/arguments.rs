@@ -27,12 +27,25 @@ pub(crate) struct Arguments {
 
 /// An XADD to a watched stream.
 pub(super) struct Seen {
-    stream: OwnedStr,
+    pub(super) stream: OwnedStr,
     pub(super) watch: Arc<Watch>,
-    pub(super) fields: Fields,
+    /// Names and values, if they were seen.
+    pub(super) fields: Option<Fields>,
     /// No reading needs it for its time, and when the command is over it is the stream's newest: it is a client's own
     /// command, and does not trim its entry away.
     pub(super) id_can_wait: bool,
+}
+
+impl Seen {
+    /// An XADD that was not seen before it ran.
+    pub(super) fn unread(stream: Str<'_>, watch: Arc<Watch>) -> Self {
+        Self {
+            stream: stream.hold(),
+            watch,
+            fields: None,
+            id_can_wait: false,
+        }
+    }
 }
 
 impl Arguments {
@@ -89,7 +102,7 @@ fn see<'a>(
         stream: stream.hold(),
         id_can_wait: layout.keeps && watch.finds_time(&mut names) && is_of_client(filter),
         watch,
-        fields: (layout.fields..words).map(|at| word(at).hold()).collect(),
+        fields: Some((layout.fields..words).map(|at| word(at).hold()).collect()),
     })
 }
 

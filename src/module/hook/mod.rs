@@ -70,46 +70,38 @@ unsafe extern "C" fn on_stream_event(
         if event != c"xadd" {
             return OK;
         }
-        let (watch, fields, id_can_wait) = match with(|state| state.arguments.of_command(stream)) {
-            Some(Seen {
-                watch,
-                fields,
-                id_can_wait,
-                ..
-            }) => (watch, Some(fields), id_can_wait),
-            None => match with(|state| state.watch_of(stream.bytes())) {
-                Some(watch) => (watch, None, false),
-                None => return OK,
-            },
+        let seen = with(|state| match state.arguments.of_command(stream) {
+            None => state
+                .watch_of(stream.bytes())
+                .map(|watch| Seen::unread(stream, watch)),
+            seen => seen,
+        });
+        let Some(seen) = seen else {
+            return OK;
         };
-        if fields.is_none() {
+        if seen.fields.is_none() {
             arguments::listen(ctx);
         }
-        if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes(), &watch) {
-            timed(|| capture(ctx, stream, watch, fields, id_can_wait));
+        if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes(), &seen.watch) {
+            timed(|| capture(ctx, seen));
         }
         OK
     })
 }
 
 /// Keeps the newest entry, and sees to it that it is taken in.
-fn capture(
-    ctx: Ctx,
-    stream: Str<'_>,
-    watch: Arc<Watch>,
-    fields: Option<Fields>,
-    id_can_wait: bool,
-) {
-    let entry = match fields {
-        Some(fields) if id_can_wait => Entry { id: None, fields },
-        fields => match newest(ctx, stream, fields) {
+fn capture(ctx: Ctx, seen: Seen) {
+    let Seen { stream, watch, .. } = seen;
+    let entry = match seen.fields {
+        Some(fields) if seen.id_can_wait => Entry { id: None, fields },
+        fields => match newest(ctx, stream.borrow(), fields) {
             Some(entry) => entry,
             None => return,
         },
     };
     let captured = Captured {
         db: ctx.db(),
-        stream: stream.hold(),
+        stream,
         watch,
         entry,
     };
@@ -173,10 +165,10 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
     } = captured;
     let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
     let cluster = with(|state| state.cluster);
-    for reading in entry::read(watch, stream, entry.id, &fields, cluster) {
+    for reading in &entry::read(watch, stream, entry.id, &fields, cluster) {
         let failed = match reading {
-            Err(bad) => Some(why(&bad)),
-            Ok(reading) => match caught(|| decide(ctx, stream, entry, &reading)) {
+            Err(bad) => Some(why(bad)),
+            Ok(reading) => match caught(|| decide(ctx, stream, entry, reading)) {
                 Some(Ok(())) => None,
                 Some(Err(error)) => Some(error.to_string().trim_start_matches("ERR ").to_owned()),
                 None => Some(Error::Broken.to_string()),
