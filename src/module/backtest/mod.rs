@@ -8,28 +8,28 @@
 //! The queue between them is bounded: when the thread is behind, nothing is read. There is one backtest at a time. Nothing is
 //! written, so it goes on replicas as well, and whatever ends the server ends it without a trace.
 
+mod work;
+
 use std::collections::{BTreeSet, btree_set};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anomaly_core::backtest::{Fleet, LISTED, LISTED_EACH, Replay, Report, Sides, candidate};
-use anomaly_core::command::Reply;
-use anomaly_core::command::backtest::{Query, Target, of_fleet, of_sensor};
+use anomaly_core::backtest::{Sides, candidate};
+use anomaly_core::command::backtest::{Query, Target};
 use anomaly_core::units::Timestamp;
-use anomaly_core::{Error, Reading, Rules, glob, key};
+use anomaly_core::{Error, Rules, glob, key};
 use redis_module::raw;
 
 use crate::fence::{self, guard};
-use crate::server::{
-    Blocked, Called, Ctx, Key, Mode, OK, OwnedStr, Replier, Sample, Str, User, api,
-};
+use crate::server::{Blocked, Called, Ctx, Key, Mode, OK, OwnedStr, Str, User, api};
 use crate::state::with;
-use crate::{datatype, effects, reply, scan};
+use crate::{datatype, effects, scan};
+use work::{Step, Work};
 
 /// Longest slice: short beside a request's own time, so that other clients hardly notice.
 const SLICE: Duration = Duration::from_micros(200);
@@ -47,26 +47,10 @@ const LEAST_OF_LARGE: usize = 1000;
 const PAUSE: i64 = 1;
 /// Steps that may wait for the thread: 4 MB of samples at most.
 const QUEUE: usize = 64;
-/// How far behind the main thread the thread stands when both want the processor: a tenth of its share.
-#[cfg(target_os = "linux")]
-const NICENESS: c_int = 10;
 /// Sensors one MATCH may cover: their names are kept.
 const MOST_SENSORS: usize = 100_000;
 /// Names that are freed at a time, where they are not needed any more: in 0.1 ms.
 const FREED: usize = 2000;
-
-/// What the main thread hands over.
-enum Step {
-    /// What follows is of this sensor.
-    Sensor(Vec<u8>, Sides<Rules>),
-    /// Its next samples; whether they are the last.
-    Samples(Vec<Sample>, bool),
-    /// The sensor's series cannot be read, or not any further.
-    Lost,
-    /// For tests.
-    #[cfg(debug_assertions)]
-    Panic,
-}
 
 /// A series that is being read.
 struct Series {
@@ -436,99 +420,4 @@ unsafe extern "C" fn on_disconnect(
     client: *mut raw::RedisModuleBlockedClient,
 ) {
     guard((), || stop(client));
-}
-
-/// What the thread does.
-struct Work {
-    from: Timestamp,
-    many: bool,
-    stopped: Arc<AtomicBool>,
-    fleet: Fleet,
-    one: Sides<Report>,
-    now: Option<(Vec<u8>, Sides<Replay>)>,
-}
-
-impl Work {
-    fn new(query: &Query, stopped: Arc<AtomicBool>) -> Self {
-        Self {
-            from: query.from,
-            many: matches!(query.target, Target::Match(_)),
-            stopped,
-            fleet: Fleet::new(query.diff),
-            one: Sides::default(),
-            now: None,
-        }
-    }
-
-    fn run(mut self, steps: &Receiver<Step>, replier: &Replier) {
-        yield_to_others();
-        while let Ok(step) = steps.recv() {
-            if self.stopped.load(Relaxed) {
-                return;
-            }
-            self.take(step);
-        }
-        if !self.stopped.load(Relaxed) {
-            reply::send(replier.ctx(), &self.reply());
-        }
-    }
-
-    fn take(&mut self, step: Step) {
-        match step {
-            Step::Sensor(key, rules) => {
-                let listed = if self.many { LISTED_EACH } else { LISTED };
-                let replays = rules.map(|rules| Replay::new(&key, rules, self.from, listed));
-                self.now = Some((key, replays));
-            }
-            Step::Samples(samples, last) => {
-                let Some((_, replays)) = &mut self.now else {
-                    return;
-                };
-                for replay in replays.iter_mut() {
-                    samples
-                        .iter()
-                        .filter_map(reading)
-                        .for_each(|r| replay.take(r));
-                }
-                if last && let Some((key, replays)) = self.now.take() {
-                    let reports = replays.map(Replay::finish);
-                    if self.many {
-                        self.fleet.add(&key, reports);
-                    } else {
-                        self.one = reports;
-                    }
-                }
-            }
-            Step::Lost => {
-                self.now = None;
-                self.fleet.skipped += 1;
-            }
-            #[cfg(debug_assertions)]
-            #[expect(clippy::panic, reason = "it is what was asked for")]
-            Step::Panic => panic!("provoked by ANOMALY._PANIC in a backtest"),
-        }
-    }
-
-    fn reply(self) -> Reply {
-        if self.many {
-            of_fleet(self.fleet)
-        } else {
-            of_sensor(self.one)
-        }
-    }
-}
-
-/// Has this thread take the processor when the server, its main thread included, leaves it some.
-fn yield_to_others() {
-    // SAFETY: a plain number. On Linux the priority is that of the calling thread, elsewhere of the whole process.
-    #[cfg(target_os = "linux")]
-    unsafe {
-        libc::nice(NICENESS);
-    }
-}
-
-/// A sample as a reading. TimeSeries may hold what is no number.
-fn reading((at, value): &Sample) -> Option<Reading> {
-    let at = Timestamp::from_millis(*at)?;
-    value.is_finite().then_some(Reading { at, value: *value })
 }
