@@ -158,14 +158,8 @@ fn the_alert_reaches_the_append_only_file_together_with_the_change() {
     add(&server, "s", 1.0);
     fires(&server);
     let before = server.picture();
-    let dir = server.dir().join("appendonlydir");
-    let mut written = String::new();
-    for file in std::fs::read_dir(dir).unwrap() {
-        let path = file.unwrap().path();
-        if path.to_string_lossy().ends_with(".incr.aof") {
-            written = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-        }
-    }
+    let written = std::fs::read(new_commands(&server)).unwrap();
+    let written = String::from_utf8_lossy(&written);
     let commands: Vec<&str> = written
         .lines()
         .filter(|line| {
@@ -332,6 +326,18 @@ fn an_inactive_sensor_is_forgotten_with_its_episode_and_its_series_stays() {
         int(&field(&server.cmd(&["ANOMALY.INFO", "s"]), "readings")),
         1
     );
+}
+
+#[test]
+fn a_sensor_that_is_forgotten_while_it_is_missed_is_resolved_after_it_fired() {
+    let server = Server::start();
+    set(&server, &format!("* nodata 100 expire 400 {ONLY}"));
+    add(&server, "s", 5.0);
+    server.wait_until("it is gone", || events(&server).len() == 2);
+    assert_eq!(events(&server), ["firing", "resolved"]);
+    let told = server.stream("anomaly:alerts");
+    let at = |n: usize| value(&told[n].1, "ts").parse::<i64>().unwrap();
+    assert!(at(1) >= at(0), "{told:?}");
 }
 
 #[test]
@@ -512,6 +518,36 @@ fn when_a_whole_fleet_falls_silent_others_are_still_served() {
     });
     assert!(worst < 500, "a PING took {worst} ms");
     assert_eq!(count(&server, "open_episodes"), SENSORS as u64);
+}
+
+/// The file of new commands of an AOF.
+fn new_commands(server: &Server) -> std::path::PathBuf {
+    let files = std::fs::read_dir(server.dir().join("appendonlydir")).unwrap();
+    let mut paths = files.map(|file| file.unwrap().path());
+    let found = paths.find(|path| path.to_string_lossy().ends_with(".incr.aof"));
+    found.expect("an AOF has a file of new commands")
+}
+
+#[test]
+fn readings_that_an_older_version_passed_on_without_arrival_are_missed_from_the_start_on() {
+    let mut server = Server::builder().aof().start();
+    set(&server, &format!("* nodata 500 {ONLY}"));
+    server.stop(Stop::NoSave);
+    let words = ["ANOMALY._APPLY", "1", "s", "1000", "21.5", "0"];
+    let words = words.map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    let path = new_commands(&server);
+    let before = std::fs::read(&path).unwrap();
+    let with = [&before[..], format!("*6\r\n{}", words.concat()).as_bytes()].concat();
+    std::fs::write(&path, with).unwrap();
+    server.start_again();
+    fires(&server);
+    let (_, fields) = server.stream("anomaly:alerts").pop().unwrap();
+    assert_eq!(value(&fields, "start"), "1000");
+    let at: i64 = value(&fields, "ts").parse().unwrap();
+    assert!(
+        (1501..60_000).contains(&at),
+        "the silence as it was counted: {at}"
+    );
 }
 
 #[test]

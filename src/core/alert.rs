@@ -102,8 +102,10 @@ impl Alert {
 
     /// The alert for an episode that was ended from outside, by taking it out of the model.
     pub fn of_end(key: &[u8], model: &mut Model, profile: &Profile, end: End) -> Option<Self> {
-        let newest = model.newest()?;
-        let (event, episode) = model.alarm.resolve(newest.at, 0)?;
+        // A silence was told of at a time after the newest reading.
+        let told = model.alarm.open().map(|episode| episode.last_alert);
+        let at = model.newest()?.at.max(told?);
+        let (event, episode) = model.alarm.resolve(at, 0)?;
         let why = match end {
             End::Deleted => "the sensor was deleted",
             End::Expired => "the sensor expired",
@@ -113,17 +115,14 @@ impl Alert {
                 "the sensor sent nothing for as long as expire allows and was forgotten"
             }
         };
-        let lasted = newest.at.since(episode.start);
+        let lasted = at.since(episode.start);
         let lasted = if lasted > 0 {
             format!(" for {}", duration(lasted))
         } else {
             String::new()
         };
         let reason = format!("{why} while its episode was open{lasted}");
-        Some(
-            Facts::of_model(key, model, profile, &episode, newest.at, reason)
-                .alert(event, &episode),
-        )
+        Some(Facts::of_model(key, model, profile, &episode, at, reason).alert(event, &episode))
     }
 
     /// The alert for an acknowledgement at server time `at`, noted in the model; `None` if there is no open episode

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::silence::Silence;
 use crate::testing::{KEY, Sensor, any_value, at, cases, reading};
 
 /// One model for each shape that the stored form can take, made by readings alone.
@@ -425,6 +426,7 @@ fn settings() -> impl Strategy<Value = String> {
             "rate 5",
             "min 0 max 28 zscore 3 rate 9",
             "mad 3 window 4",
+            "max 28 nodata 1000 expire 5000",
             "ewma 3 cusum 4 warmup 5",
             "zscore 3 mad 4 ewma 2 rate 9 cusum 4 stuck 1000 window 6 warmup 3",
             "",
@@ -464,6 +466,15 @@ fn models() -> impl Strategy<Value = Sensor> {
             };
             reads(&mut sensor, before);
             if ack {
+                let silence = Silence {
+                    at: sensor
+                        .model
+                        .newest()
+                        .map_or(at(0), |newest| newest.at)
+                        .plus(2000),
+                    ms: 2000,
+                };
+                sensor.model.silent(KEY, silence, &mut sensor.rules);
                 sensor.model.alarm.acknowledge(b"eva");
             }
             sensor.rules.clear();
