@@ -21,6 +21,7 @@ mod dead_letters;
 mod dump;
 mod endings;
 mod episodes;
+mod evaluate;
 mod examples;
 mod extremes;
 mod guards;

@@ -242,7 +242,7 @@ impl Rules {
 }
 
 /// The last rule that sets something wins. Where no limit and no other statistical detector is set, and `auto` is not
-/// spoken of, a sensor is watched all the same: by `zscore` 3 until `auto` is built.
+/// spoken of, a sensor is watched all the same: by `auto`.
 fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
     let mut resolved: Vec<Resolved> = Setting::ALL
         .iter()
@@ -268,9 +268,9 @@ fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
     if !spoken
         && let Some(slot) = resolved
             .iter_mut()
-            .find(|(setting, ..)| *setting == Setting::Zscore)
+            .find(|(setting, ..)| *setting == Setting::Auto)
     {
-        (slot.1, slot.2) = (Value::Number(3.0), None);
+        (slot.1, slot.2) = (Value::Switch(true), None);
     }
     resolved
 }
@@ -337,29 +337,29 @@ mod tests {
     }
 
     #[test]
-    fn a_sensor_without_any_detector_is_watched_by_zscore_3() {
+    fn a_sensor_without_any_detector_is_watched_by_auto() {
         let mut rules = rules(&[
             ("limits:*", &[(Setting::Max, "1")]),
             ("quiet:*", &[(Setting::Auto, "off")]),
         ]);
         assert_eq!(
-            resolved(&rules, "x", Setting::Zscore),
-            ("3".into(), "default".into())
+            resolved(&rules, "x", Setting::Auto),
+            ("on".into(), "default".into())
         );
         assert_eq!(
-            resolved(&rules, "limits:1", Setting::Zscore),
+            resolved(&rules, "limits:1", Setting::Auto),
             ("off".into(), "default".into())
         );
         assert_eq!(
-            resolved(&rules, "quiet:1", Setting::Zscore),
-            ("off".into(), "default".into())
+            resolved(&rules, "quiet:1", Setting::Auto),
+            ("off".into(), "quiet:*".into())
         );
         rules
             .set(b"*", &[(Setting::Unit, Some(Value::Text("V".into())))])
             .unwrap();
         assert_eq!(
-            resolved(&rules, "x", Setting::Zscore),
-            ("3".into(), "default".into())
+            resolved(&rules, "x", Setting::Auto),
+            ("on".into(), "default".into())
         );
     }
 

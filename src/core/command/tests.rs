@@ -267,7 +267,6 @@ fn an_error_names_the_argument_and_says_what_would_be_right() {
             set("window 1"),
             &["'window'", "'1'", "whole number from 2 to 10000"],
         ),
-        (set("auto on"), &["'auto'", "only 'off' is accepted"]),
         (
             config::replaces(Some(b"REPLAC")).unwrap_err(),
             &["'REPLAC'", "expected REPLACE"],
@@ -546,7 +545,7 @@ fn rules_are_told_as_they_are_written() {
         ("max", "-", KEY),
         ("unit", "C", b"*"),
         ("for", "1", b"default"),
-        ("zscore", "3", b"default"),
+        ("auto", "on", b"default"),
     ] {
         assert_eq!(
             get(&resolved, name),
@@ -637,10 +636,10 @@ fn an_alert_has_the_fields_of_the_design_in_that_order() {
     assert_eq!(value(&fired, "id"), value(&fired, "episode") + "-1");
 
     let mut by_default = Sensor::new("unit V");
-    for i in 0..30 {
+    for i in 0..200 {
         by_default.add(i * 1000, (i % 2) as f64);
     }
-    let fired = alert(&mut by_default, 30_000, -9.0).unwrap();
+    let fired = alert(&mut by_default, 200_000, -9.0).unwrap();
     assert_eq!(
         fields(&fired),
         "v event id episode sensor severity kind direction ts start value unit expected lower upper score threshold rule reason"
@@ -649,9 +648,9 @@ fn an_alert_has_the_fields_of_the_design_in_that_order() {
         (
             value(&fired, "rule"),
             value(&fired, "direction"),
-            value(&fired, "threshold")
+            value(&fired, "kind")
         ),
-        ("default".into(), "low".into(), "3".into())
+        ("default".into(), "low".into(), "auto".into())
     );
 
     let profile = limits.profile();
