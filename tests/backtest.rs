@@ -127,7 +127,7 @@ fn it_tells_the_episodes_that_the_alerts_told() {
     let server = Server::start();
     let mut connection = server.conn();
     let sensors = [
-        ("default", "unit V"),
+        ("default", "unit V budget 60000 warmup 30"),
         (
             "limits",
             "max 25 critical-max 45 min 0 clear-margin 1 unit °C",
@@ -174,6 +174,7 @@ fn it_tells_the_episodes_that_the_alerts_told() {
 #[test]
 fn readings_before_the_range_teach_and_do_not_count() {
     let server = Server::start();
+    set(&server, "s", "zscore 3");
     feed(&mut server.conn(), "s", 2, 1500);
     let whole = backtest(&server, "s - +");
     let part = backtest(&server, "s 700000 1200000");
