@@ -120,6 +120,8 @@ pub(crate) struct State {
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
     pub(crate) audience: Audience,
+    /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
+    pub(crate) rules_due: bool,
     /// Settings come from a client from now on, no longer from the configuration.
     pub(crate) loaded: bool,
     /// TimeSeries was looked for and is not there; looked for again when a module is loaded.

@@ -63,8 +63,7 @@ impl Ctx {
             != 0
     }
 
-    /// Whether a child is rewriting the AOF and something may be passed on: while a failover is being prepared, the
-    /// server takes that for a bug and ends.
+    /// Whether a child is rewriting the AOF.
     pub(crate) fn rewrites_aof(self) -> bool {
         // SAFETY: a live context and C strings; what is asked for is freed.
         unsafe {
@@ -76,12 +75,12 @@ impl Ctx {
                 ptr::null_mut()
             ));
             api!(RedisModule_FreeServerInfo(self.0, info));
-            rewrites == 1 && !self.is_paused()
+            rewrites == 1
         }
     }
 
-    /// Whether nothing may be passed on, since a failover is being prepared.
-    fn is_paused(self) -> bool {
+    /// Whether nothing may be passed on, since a failover is being prepared: the server would take that for a bug and end.
+    pub(crate) fn is_paused(self) -> bool {
         // SAFETY: takes no arguments and has no effect.
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
     }
@@ -187,6 +186,22 @@ impl Ctx {
                 None
             )) == OK
         }
+    }
+
+    /// Has the server call this as soon as it comes to its timers.
+    pub(crate) fn soon(
+        self,
+        callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void),
+    ) {
+        // SAFETY: a live context; the timer has no data.
+        unsafe {
+            api!(RedisModule_CreateTimer(
+                self.0,
+                0,
+                Some(callback),
+                ptr::null_mut()
+            ))
+        };
     }
 
     /// Tells keyspace subscribers of an event at a key.
