@@ -2,7 +2,7 @@
 # directory may have a space in its name and make cannot quote.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build dev demo test soak fmt clippy boundaries clean distclean
+.PHONY: help setup build dev demo test scenarios soak fmt clippy boundaries clean distclean
 
 # what the set-up wrote: servers, libclang
 ENV = . "$${BOOTSTRAP_CACHE:-./.cache}/env"
@@ -29,6 +29,9 @@ test: setup ## format, lints, boundaries, every test
 	@scripts/boundaries.sh
 	@$(MAKE) --no-print-directory dev
 	@$(ENV) && cargo test --workspace --locked
+
+scenarios: ## how detectors do where it matters to users (SEEDS=10 DAYS=3 DETECTORS='auto on' for a quick look)
+	@cargo run --release --locked --quiet -p anomaly-core --example scenarios
 
 soak: dev ## hundreds of kills under traffic: every entry is read once (ANOMALY_SOAK_KILLS=200)
 	@$(ENV) && exec timeout 1800 cargo test --locked -p anomaly-tests --test server -- --ignored --nocapture soak

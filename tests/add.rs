@@ -43,8 +43,22 @@ fn every_verdict_is_a_simple_string() {
 }
 
 #[test]
-fn without_a_rule_a_reading_three_deviations_off_the_last_thirty_is_abnormal() {
+fn without_a_rule_a_sensor_is_watched_by_what_it_has_learnt_itself() {
     let server = Server::start();
+    let value = |i: i64| (i * 7919 % 101) as f64 / 100.0;
+    for i in 0..120 {
+        assert_eq!(add(&server, i * 1000, value(i)), "warmup", "reading {i}");
+    }
+    for i in 120..150 {
+        assert_eq!(add(&server, i * 1000, value(i)), "normal", "reading {i}");
+    }
+    assert_eq!(add(&server, 150_000, 90.0), "critical");
+}
+
+#[test]
+fn with_zscore_a_reading_that_many_deviations_off_the_last_thirty_is_abnormal() {
+    let server = Server::start();
+    rule(&server, &["zscore", "3"]);
     for i in 0..30 {
         assert_eq!(add(&server, i, (i % 2) as f64), "warmup", "reading {i}");
     }

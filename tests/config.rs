@@ -28,21 +28,21 @@ fn strings(all: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Every setting of the design with its default there. `auto` is not built yet: until then it is off.
+/// Every setting of the design with its default there.
 const SETTINGS: [(&str, &str); 34] = [
     ("enabled", "yes"),
     ("min", "-"),
     ("max", "-"),
     ("critical-min", "-"),
     ("critical-max", "-"),
-    ("zscore", "3"),
+    ("zscore", "off"),
     ("mad", "off"),
     ("ewma", "off"),
     ("alpha", "0.05"),
     ("rate", "off"),
     ("cusum", "off"),
     ("drift", "0.5"),
-    ("auto", "off"),
+    ("auto", "on"),
     ("season", "86400000"),
     ("stuck", "off"),
     ("nodata", "off"),
@@ -175,10 +175,10 @@ fn a_limit_or_a_detector_of_ones_own_takes_the_place_of_the_default() {
     set(&server, &["rate", "rate", "5"]);
     set(&server, &["quiet", "auto", "off"]);
     set(&server, &["unit", "unit", "V"]);
-    let zscore = |key: &str| resolved(&server, key, "zscore")[0].clone();
+    let auto = |key: &str| resolved(&server, key, "auto")[0].clone();
     assert_eq!(
-        ["limit", "rate", "quiet", "unit"].map(zscore),
-        ["off", "off", "off", "3"]
+        ["limit", "rate", "quiet", "unit"].map(auto),
+        ["off", "off", "off", "on"]
     );
 }
 

@@ -99,18 +99,6 @@ fn a_refusal_names_the_setting_and_what_would_be_right_and_sets_nothing() {
 }
 
 #[test]
-fn what_is_not_built_yet_can_be_switched_off_but_not_on() {
-    let server = Server::start();
-    let refused = server.refuses(&["ANOMALY.CONFIG", "SET", "s", "auto", "on"]);
-    assert_eq!(
-        refused,
-        "ERR setting 'auto' is not available in this version: only 'off' is accepted"
-    );
-    set(&server, &["s", "auto", "off"]);
-    assert_eq!(pairs(&server.cmd(&["ANOMALY.CONFIG", "GET", "s"])).len(), 1);
-}
-
-#[test]
 fn unknown_subcommands_and_wrong_numbers_of_arguments_are_refused() {
     let server = Server::start();
     for words in [

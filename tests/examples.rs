@@ -1,4 +1,4 @@
-//! What `examples/` and README.md tell a user to type.
+//! What `examples/`, README.md and the guides tell a user.
 
 use std::process::Command;
 
@@ -62,4 +62,15 @@ fn a_tour_that_fails_midway_leaves_nothing_behind() {
     let (ended, said) = tour(&server);
     assert!(!ended && said.contains("NOPERM"), "{said}");
     only_the_alerts_stay(&server);
+}
+
+#[test]
+fn tables_and_pictures_of_the_guide_are_those_of_its_figures() {
+    let check = Command::new("python3")
+        .arg(checkout().join("scripts/plots.py"))
+        .arg("--check")
+        .output()
+        .unwrap();
+    let said = [check.stdout, check.stderr].concat();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&said));
 }

@@ -6,6 +6,9 @@
 //! every version ever released stays readable. Reading trusts nothing: every length is checked against the bytes that are
 //! there, every number against what the model could have written.
 
+#[path = "codec_auto.rs"]
+mod auto;
+
 use crate::detect::cusum::Level;
 use crate::detect::{Baseline, Crossed, Cusum, Ewma, Kind};
 use crate::episode::{Alarm, Episode, Phase};
@@ -186,13 +189,15 @@ enum Block {
     Ewma = 2,
     /// A [`Cusum`].
     Cusum = 3,
+    /// An [`Auto`](crate::detect::Auto).
+    Auto = 4,
 }
 
 /// Where a block could begin: there is none.
 const NO_MORE: u8 = 0;
 
 impl Block {
-    const ALL: [Self; 3] = [Self::Ranks, Self::Ewma, Self::Cusum];
+    const ALL: [Self; 4] = [Self::Ranks, Self::Ewma, Self::Cusum, Self::Auto];
 }
 
 fn save_blocks(out: &mut Writer, baseline: &Baseline) {
@@ -223,6 +228,10 @@ fn save_blocks(out: &mut Writer, baseline: &Baseline) {
         out.f64(*above);
         out.f64(*below);
         out.level(next);
+    }
+    if let Some(known) = baseline.auto.as_deref() {
+        out.u8(Block::Auto as u8);
+        auto::save(out, known);
     }
     out.u8(NO_MORE);
 }
@@ -262,6 +271,7 @@ fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Err
                     next: from.level()?,
                 }));
             }
+            (Block::Auto, _) => baseline.auto = Some(Box::new(auto::load(from)?)),
         }
     }
 }
@@ -364,6 +374,9 @@ impl Writer {
     fn u8(&mut self, x: u8) {
         self.0.push(x);
     }
+    fn u16(&mut self, x: u16) {
+        self.0.extend_from_slice(&x.to_le_bytes());
+    }
     fn u32(&mut self, x: u32) {
         self.0.extend_from_slice(&x.to_le_bytes());
     }
@@ -415,6 +428,9 @@ impl<'a> Reader<'a> {
     }
     fn u8(&mut self) -> Result<u8, Error> {
         self.array().map(u8::from_le_bytes)
+    }
+    fn u16(&mut self) -> Result<u16, Error> {
+        self.array().map(u16::from_le_bytes)
     }
     fn u32(&mut self) -> Result<u32, Error> {
         self.array().map(u32::from_le_bytes)

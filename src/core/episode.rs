@@ -344,6 +344,24 @@ impl Alarm {
         }
     }
 
+    /// Takes a reading that is abnormal, but kept from firing by the alarm control of the detector that began the open
+    /// episode: it does not count as normal, and the episode may get worse by it.
+    pub fn held(&mut self, at: Timestamp, severity: Severity) -> Step {
+        let Some(episode) = self.episode.as_deref_mut() else {
+            return Step::default();
+        };
+        episode.readings = episode.readings.saturating_add(1);
+        episode.normal_run = 0;
+        let escalates = episode.phase == Phase::Firing && severity > episode.severity;
+        if escalates {
+            episode.severity = severity;
+        }
+        Step {
+            transition: escalates.then(|| tell(episode, Event::Escalated, at)),
+            suppressed: false,
+        }
+    }
+
     fn normal(&mut self, at: Timestamp, profile: &Profile) -> Step {
         self.abnormal_run = 0;
         let Some(episode) = self.episode.as_deref_mut() else {

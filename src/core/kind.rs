@@ -40,13 +40,14 @@ impl Kind {
     ];
 
     /// Those that judge readings in this version, in the order they are asked.
-    pub const BUILT: [Self; 7] = [
+    pub const BUILT: [Self; 8] = [
         Self::Range,
         Self::Zscore,
         Self::Mad,
         Self::Ewma,
         Self::Rate,
         Self::Cusum,
+        Self::Auto,
         Self::Stuck,
     ];
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::detect::{Baseline, Cusum, Ewma, Finding, Judgement, Kind, nodata};
+use crate::detect::{Auto, Baseline, Cusum, Ewma, Finding, Judgement, Kind, Look, nodata};
 use crate::episode::{Alarm, Episode, Event};
 use crate::key::fingerprint;
 use crate::late::LateStreak;
@@ -183,7 +183,15 @@ impl Model {
             .cusum
             .as_ref()
             .map_or(0, |_| size_of::<Cusum>());
-        size_of::<Self>() + size_of_val(&*self.scores) + window + ewma + cusum + recent + episode
+        let auto = self.baseline.auto.as_ref().map_or(0, |_| size_of::<Auto>());
+        size_of::<Self>()
+            + size_of_val(&*self.scores)
+            + window
+            + ewma
+            + cusum
+            + auto
+            + recent
+            + episode
     }
 
     /// Sample standard deviation of all readings scored.
@@ -311,17 +319,26 @@ impl Model {
             }
         }
         self.streak.end();
-        self.score(key, reading, &profile, &mut outcome);
+        let look = self.baseline.look(reading, &profile);
+        self.score(key, reading, &profile, look.as_ref(), &mut outcome);
         self.baseline.learn(
             reading,
             matches!(outcome.verdict, Verdict::Warning | Verdict::Critical),
             &profile,
+            look.as_ref(),
         );
         self.count(reading, &outcome);
         outcome
     }
 
-    fn score(&mut self, key: &[u8], reading: Reading, profile: &Profile, outcome: &mut Outcome) {
+    fn score(
+        &mut self,
+        key: &[u8],
+        reading: Reading,
+        profile: &Profile,
+        look: Option<&Look>,
+        outcome: &mut Outcome,
+    ) {
         let mut on = 0;
         let mut warming: Option<u32> = None;
         let crossed = self.alarm.crossed();
@@ -330,7 +347,7 @@ impl Model {
             outcome.own = Some(nodata::judge(None, profile));
         }
         for kind in Kind::BUILT.into_iter().filter(|kind| profile.has(*kind)) {
-            let score = match self.baseline.judge(kind, reading, profile, crossed) {
+            let score = match self.baseline.judge(kind, reading, profile, crossed, look) {
                 Judgement::Skipped => 0.0,
                 Judgement::Warming(needed) => {
                     warming = Some(warming.map_or(needed, |least| least.min(needed)));
@@ -357,9 +374,13 @@ impl Model {
         match (&outcome.finding, warming) {
             (Some(finding), _) => {
                 outcome.verdict = Verdict::of(finding.severity);
-                let step = self
-                    .alarm
-                    .judged(reading.at, finding, profile, || fingerprint(key));
+                let held = outcome.own.as_ref().and_then(Finding::held);
+                let step = match (finding.severity, held) {
+                    (None, Some(severity)) => self.alarm.held(reading.at, severity),
+                    _ => self
+                        .alarm
+                        .judged(reading.at, finding, profile, || fingerprint(key)),
+                };
                 (outcome.transition, outcome.suppressed) = (step.transition, step.suppressed);
             }
             (None, _) if profile.has(Kind::Nodata) => {

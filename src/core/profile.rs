@@ -69,6 +69,12 @@ pub struct Profile {
     pub cusum: Option<f64>,
     /// Drift k that they allow for with each reading, in standard deviations.
     pub drift: f64,
+    /// Whether the parameter-free detector is on.
+    pub auto: bool,
+    /// Length of the cycle that it learns, in milliseconds.
+    pub season: u64,
+    /// Time in milliseconds in which it gives about one alert on clean data.
+    pub budget: u64,
     /// Longest time without a change of value.
     pub stuck: Option<u64>,
     /// Longest time without a reading, by the server's clock.
@@ -151,6 +157,9 @@ impl Profile {
             alpha: number(Setting::Alpha).unwrap_or(1.0),
             cusum: number(Setting::Cusum),
             drift: number(Setting::Drift).unwrap_or(0.0),
+            auto: value(Setting::Auto) == Value::Switch(true),
+            season: count(Setting::Season),
+            budget: count(Setting::Budget),
             stuck: timeout(Setting::Stuck),
             nodata: timeout(Setting::Nodata),
             expire: timeout(Setting::Expire),
@@ -201,7 +210,7 @@ impl Profile {
                 Kind::Cusum => self.cusum.is_some(),
                 Kind::Stuck => self.stuck.is_some(),
                 Kind::Nodata => self.nodata.is_some(),
-                Kind::Auto => false,
+                Kind::Auto => self.auto,
             }
     }
 

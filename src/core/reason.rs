@@ -1,6 +1,6 @@
 //! Why: one sentence a person understands.
 
-use crate::detect::{Centre, Detail, Finding, Kind};
+use crate::detect::{Centre, Detail, Finding, Kind, Oddity};
 use crate::episode::{Episode, Event};
 use crate::model::{Outcome, Verdict};
 use crate::profile::Profile;
@@ -112,6 +112,9 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
             lasting(finding.threshold as i64)
         ),
         Detail::Unchanged { ms } => of_unchanged(&said, finding, ms),
+        Detail::Learnt {
+            odd, noise, ratio, ..
+        } => of_learnt(&said, finding, odd, noise, ratio, profile),
         Detail::Change { per_second } => {
             let moved = match finding.side {
                 Side::High => "rose",
@@ -185,6 +188,41 @@ fn of_sum(said: &str, finding: &Finding, sum: f64, sd: f64) -> String {
     format!(
         "{said}: deviations {side} the mean {mean} add up to {sum} sd, {than} the allowed {allowed}"
     )
+}
+
+fn of_learnt(
+    said: &str,
+    finding: &Finding,
+    odd: Oddity,
+    noise: f64,
+    ratio: f64,
+    profile: &Profile,
+) -> String {
+    const DAY: u64 = 86_400_000;
+    let usual = |seasonal: bool| match (seasonal, profile.season) {
+        (true, DAY) => "usual at this time of day",
+        (true, _) => "usual at this point of the cycle",
+        (false, _) => "usual of late",
+    };
+    let expected = resolved(finding.expected.unwrap_or_default(), noise);
+    let noise_said = rounded(noise, 2);
+    match odd {
+        Oddity::Value { seasonal } if ratio > 1.0 => format!(
+            "{said} is far from the {expected} {} (±{noise_said})",
+            usual(seasonal)
+        ),
+        _ if ratio <= 1.0 => format!("{said} is unremarkable: {expected} is usual (±{noise_said})"),
+        Oddity::Value { .. } | Oddity::Course => format!(
+            "{said}: the signal takes another course than it used to ({expected} is usual, ±{noise_said})"
+        ),
+        Oddity::Level { from, to } => format!(
+            "{said}: the level has moved from {} to {}",
+            resolved(from, noise),
+            resolved(to, noise)
+        ),
+        Oddity::Calm => format!("{said}: the signal varies far less than it used to"),
+        Oddity::Lively => format!("{said}: the signal varies far more than it used to"),
+    }
 }
 
 fn of_unchanged(said: &str, finding: &Finding, ms: Option<i64>) -> String {

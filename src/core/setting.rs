@@ -108,7 +108,7 @@ settings! {
     Rate "rate" "off" Threshold, built, "largest allowed change per second";
     Cusum "cusum" "off" Threshold, built, "h: two-sided cumulative sum in standard deviations";
     Drift "drift" "0.5" Number(0.0, 100.0), built, "k of `cusum`: the drift that is allowed for";
-    Auto "auto" "off" Switch, later, "the parameter-free detector";
+    Auto "auto" "off" Switch, built, "the parameter-free detector";
     Season "season" "86400000" Count(1000, YEARS_100), built, "ms: period of the cycle that `auto` learns";
     Stuck "stuck" "off" Timeout, built, "ms without any change of value";
     Nodata "nodata" "off" Timeout, built, "ms without a reading, by the server's clock";
@@ -339,25 +339,6 @@ mod tests {
             );
         }
         assert_eq!(Setting::named(b"MAX"), Ok(Setting::Max));
-    }
-
-    #[test]
-    fn what_is_not_built_can_be_switched_off_but_not_on() {
-        for setting in Setting::ALL.iter().filter(|s| !s.spec().built) {
-            assert!(setting.parse(b"off").is_ok());
-            let on = if setting.spec().domain == Domain::Switch {
-                "on"
-            } else {
-                "3"
-            };
-            assert_eq!(
-                setting.parse(on.as_bytes()),
-                Err(Error::NotBuilt {
-                    name: setting.spec().name,
-                    accepted: "off"
-                })
-            );
-        }
     }
 
     #[test]

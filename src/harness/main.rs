@@ -1,4 +1,4 @@
-//! `anomaly`: generates load, replays recordings, consumes alerts and shows the whole thing off.
+//! `anomaly`: generates load, replays recordings, consumes alerts, shows the whole thing off, and scores it.
 //!
 //! One file per subcommand; what two of them share stands beside them (`sender`, `tally`, `alert`, `server`).
 
@@ -6,6 +6,7 @@ mod alert;
 mod alerts;
 mod demo;
 mod dice;
+mod evaluate;
 mod inject;
 mod load;
 mod moment;
@@ -50,6 +51,7 @@ enum Command {
     Replay(replay::Args),
     Alerts(alerts::Args),
     Demo(demo::Args),
+    Evaluate(evaluate::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -61,7 +63,9 @@ Examples:
   anomaly alerts
       follow the alerts; stop with Ctrl-C, start again: nothing is missed
   anomaly load --sensors 100 --rate max --count 10000 --via madd
-      how fast is this server?";
+      how fast is this server?
+  anomaly evaluate --nab NAB
+      how well are labelled recordings judged?";
 
 fn main() -> ExitCode {
     let cli =
@@ -97,6 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&Server::new(&cli.url)?, &args, &stop),
         Command::Alerts(args) => alerts::run(&Server::new(&cli.url)?, &args, &stop),
         Command::Demo(args) => demo::run(&args, &stop),
+        Command::Evaluate(args) => evaluate::run(&Server::new(&cli.url)?, &args, &stop),
     }
 }
 

@@ -77,9 +77,35 @@ pub(crate) fn per_second(count: u64, elapsed: Duration) -> u64 {
     (count as f64 / elapsed.as_secs_f64().max(1e-6)) as u64
 }
 
+/// Columns as wide as their widest cell: names to the left, numbers to the right.
+pub(crate) fn layout(table: &[Vec<String>]) -> String {
+    let columns = table.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        table
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in table {
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            match column {
+                0 => text += &format!("{cell:<width$}"),
+                _ => text += &format!("  {cell:>width$}"),
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{harmless, thousands};
+    use super::{harmless, layout, thousands};
 
     #[test]
     fn nothing_in_a_name_reaches_the_terminal_as_a_command() {
@@ -100,5 +126,18 @@ mod tests {
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
+        let table = [
+            row(["sensor", "rows", "late"]),
+            row(["rack:01", "1,234", "0"]),
+        ];
+        assert_eq!(
+            layout(&table),
+            "sensor    rows  late\nrack:01  1,234     0\n"
+        );
     }
 }

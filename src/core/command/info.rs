@@ -138,7 +138,8 @@ fn detectors(model: &Model, profile: &Profile, now: Timestamp) -> Reply {
             at: last.at.plus(1000),
             ..last
         };
-        let judged = baseline.judge(kind, next, profile, model.alarm.crossed());
+        let look = baseline.look(next, profile);
+        let judged = baseline.judge(kind, next, profile, model.alarm.crossed(), look.as_ref());
         (kind.word(), detector(score, judged, kind, profile))
     });
     let silence = profile.has(Kind::Nodata).then(|| {

@@ -77,6 +77,12 @@ fn keys_are_where_the_arguments_say() {
                 assert_eq!(position as usize, path.len(), "{path:?}");
                 assert!(is_key(spec.args.first()), "{path:?}");
             }
+            Keys::OneUnless(position, word) => {
+                let first = spec.args.first().unwrap();
+                assert_eq!(position as usize, path.len(), "{path:?}");
+                assert!(is_key(first.parts.first()), "{path:?}");
+                assert_eq!(first.parts[1].token, Some(word), "{path:?}");
+            }
             Keys::Every(step) => {
                 let block = spec.args.first().unwrap();
                 assert!(block.multiple && is_key(block.parts.first()), "{path:?}");
@@ -113,6 +119,7 @@ fn the_syntax_is_as_documented() {
         "ANOMALY.MADD key timestamp|* value [key timestamp|* value …]",
         "ANOMALY.INFO key",
         "ANOMALY.ACK key [BY name] [COMMENT text]",
+        "ANOMALY.BACKTEST key|MATCH pattern from to [DIFF] [name value …]",
         "ANOMALY.RESET key",
     ] {
         let name = line.split(' ').next().unwrap().to_lowercase();
@@ -260,7 +267,6 @@ fn an_error_names_the_argument_and_says_what_would_be_right() {
             set("window 1"),
             &["'window'", "'1'", "whole number from 2 to 10000"],
         ),
-        (set("auto on"), &["'auto'", "only 'off' is accepted"]),
         (
             config::replaces(Some(b"REPLAC")).unwrap_err(),
             &["'REPLAC'", "expected REPLACE"],
@@ -539,7 +545,7 @@ fn rules_are_told_as_they_are_written() {
         ("max", "-", KEY),
         ("unit", "C", b"*"),
         ("for", "1", b"default"),
-        ("zscore", "3", b"default"),
+        ("auto", "on", b"default"),
     ] {
         assert_eq!(
             get(&resolved, name),
@@ -630,10 +636,10 @@ fn an_alert_has_the_fields_of_the_design_in_that_order() {
     assert_eq!(value(&fired, "id"), value(&fired, "episode") + "-1");
 
     let mut by_default = Sensor::new("unit V");
-    for i in 0..30 {
+    for i in 0..200 {
         by_default.add(i * 1000, (i % 2) as f64);
     }
-    let fired = alert(&mut by_default, 30_000, -9.0).unwrap();
+    let fired = alert(&mut by_default, 200_000, -9.0).unwrap();
     assert_eq!(
         fields(&fired),
         "v event id episode sensor severity kind direction ts start value unit expected lower upper score threshold rule reason"
@@ -642,9 +648,9 @@ fn an_alert_has_the_fields_of_the_design_in_that_order() {
         (
             value(&fired, "rule"),
             value(&fired, "direction"),
-            value(&fired, "threshold")
+            value(&fired, "kind")
         ),
-        ("default".into(), "low".into(), "3".into())
+        ("default".into(), "low".into(), "auto".into())
     );
 
     let profile = limits.profile();
@@ -745,6 +751,8 @@ proptest! {
             crate::document::import(args[0]).err(),
             watch::parse_set(args[0], &args[1..], true).err(),
             watch::parse_set(b"s", &args, false).err(),
+            backtest::Query::parse(&args).err(),
+            backtest::Query::parse(&[args[0], b"-", b"+", args[1], args[2]]).err(),
         ].into_iter().flatten() {
             let text = error.to_string();
             let coded = text.starts_with("ERR ") || text.starts_with("CROSSSLOT ");

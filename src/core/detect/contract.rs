@@ -211,8 +211,12 @@ fn row(kind: Kind) -> Row {
     }
 }
 
+/// All but `auto`, whose statistic has no closed form: `auto/tests.rs` holds it to the same contract.
 fn rows() -> impl Iterator<Item = Row> {
-    Kind::BUILT.into_iter().map(row)
+    Kind::BUILT
+        .into_iter()
+        .filter(|kind| *kind != Kind::Auto)
+        .map(row)
 }
 
 impl Row {
@@ -761,8 +765,9 @@ fn info_and_explain_show_what_the_detector_goes_by() {
 /// All detectors of the table at once, and each alone.
 fn settings() -> Vec<String> {
     let alone: Vec<String> = rows().map(|row| (row.on)(1.0, 0.0)).collect();
-    let together = alone.join(" ");
-    alone.into_iter().chain([together]).collect()
+    let together = format!("auto on {}", alone.join(" "));
+    let auto = "auto on warmup 5".into();
+    alone.into_iter().chain([auto, together]).collect()
 }
 
 /// Readings with any values, mostly in order: a step of 0 is another value of the same instant.

@@ -3,6 +3,7 @@
 //! A detector is one file with one function `judge`, which looks and does not learn; what it needs of the past is kept in
 //! the [`Baseline`] and taken in by [`Baseline::learn`]. The contract that all keep is in `contract.rs`.
 
+pub mod auto;
 pub mod cusum;
 pub mod ewma;
 pub mod mad;
@@ -15,6 +16,7 @@ pub mod zscore;
 #[cfg(test)]
 mod contract;
 
+pub use self::auto::{Auto, Look};
 pub use self::cusum::Cusum;
 pub use self::ewma::Ewma;
 pub use crate::kind::Kind;
@@ -54,6 +56,15 @@ impl Finding {
     #[must_use]
     pub fn score(&self) -> f64 {
         score(self.ratio)
+    }
+
+    /// How bad it is, where alarm control keeps it from firing.
+    #[must_use]
+    pub fn held(&self) -> Option<Severity> {
+        match self.detail {
+            Detail::Learnt { held, .. } => held,
+            _ => None,
+        }
     }
 }
 
@@ -100,6 +111,40 @@ pub enum Detail {
         /// Per second, signed.
         per_second: f64,
     },
+    /// What `auto` has learnt.
+    Learnt {
+        /// What is, or would be, odd about the reading.
+        odd: Oddity,
+        /// Mean error of what is expected, in the sensor's unit.
+        noise: f64,
+        /// The ratio before alarm control.
+        ratio: f64,
+        /// How bad the reading is, where alarm control keeps it from firing: it does not end an episode.
+        held: Option<Severity>,
+    },
+}
+
+/// What can be odd about a reading. Values are in the sensor's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Oddity {
+    /// Its value.
+    Value {
+        /// By what is usual at this point of the cycle, not by the recent level.
+        seasonal: bool,
+    },
+    /// The level has moved.
+    Level {
+        /// From this.
+        from: f64,
+        /// To this.
+        to: f64,
+    },
+    /// The signal varies less than it used to.
+    Calm,
+    /// The signal varies more than it used to.
+    Lively,
+    /// The signal goes another way than it used to.
+    Course,
 }
 
 /// The middle of the past that a deviation is measured from.
@@ -141,6 +186,8 @@ pub struct Baseline {
     pub ewma: Option<Box<Ewma>>,
     /// The cumulative sums, while `cusum` is on.
     pub cusum: Option<Box<Cusum>>,
+    /// What `auto` has learnt, while it is on.
+    pub auto: Option<Box<Auto>>,
     /// The newest reading.
     pub previous: Option<Reading>,
     /// Time of the first reading that had the value of the newest one, of those in a row.
@@ -164,6 +211,10 @@ impl Baseline {
     pub fn fit(&mut self, profile: &Profile) {
         keep(&mut self.ewma, profile.has(Kind::Ewma));
         keep(&mut self.cusum, profile.has(Kind::Cusum));
+        keep(&mut self.auto, profile.has(Kind::Auto));
+        if let Some(auto) = &mut self.auto {
+            auto.fit(profile.season);
+        }
         let ranked = profile.has(Kind::Mad);
         if !ranked && !profile.has(Kind::Zscore) {
             self.window = None;
@@ -178,6 +229,13 @@ impl Baseline {
         window.rank(ranked);
     }
 
+    /// What `auto` sees in a reading, while it is on: to be judged by, and then learnt from.
+    #[must_use]
+    pub fn look(&self, reading: Reading, profile: &Profile) -> Option<Look> {
+        let auto = self.auto.as_ref()?;
+        Some(auto.look(reading, self.previous, profile))
+    }
+
     /// Asks one detector, which must be on.
     #[must_use]
     pub fn judge(
@@ -186,6 +244,7 @@ impl Baseline {
         reading: Reading,
         profile: &Profile,
         crossed: Crossed,
+        look: Option<&Look>,
     ) -> Judgement {
         match kind {
             Kind::Range => range::judge(reading.value, profile, crossed),
@@ -195,12 +254,22 @@ impl Baseline {
             Kind::Rate => rate::judge(self, reading, profile),
             Kind::Cusum => cusum::judge(self.cusum.as_deref(), reading.value, profile),
             Kind::Stuck => stuck::judge(self, reading, profile),
-            Kind::Auto | Kind::Nodata => Judgement::Skipped,
+            Kind::Auto => look.map_or(Judgement::Skipped, Look::judgement),
+            Kind::Nodata => Judgement::Skipped,
         }
     }
 
     /// Takes in a reading. An anomalous one does not enter the statistics where `learn` is no.
-    pub fn learn(&mut self, reading: Reading, anomalous: bool, profile: &Profile) {
+    pub fn learn(
+        &mut self,
+        reading: Reading,
+        anomalous: bool,
+        profile: &Profile,
+        look: Option<&Look>,
+    ) {
+        if let (Some(auto), Some(look)) = (&mut self.auto, look) {
+            auto.learn(look, profile);
+        }
         let stays = self
             .previous
             .is_some_and(|previous| previous.value == reading.value && previous.at <= reading.at);

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::tally::{Tally, VERDICTS};
-use crate::terminal::{harmless, per_second, thousands};
+use crate::terminal::{harmless, layout, per_second, thousands};
 
 /// Counts of one file.
 pub(crate) struct FileReport {
@@ -109,48 +109,4 @@ fn total(reports: &[FileReport]) -> Vec<String> {
         elapsed,
     )));
     cells
-}
-
-/// Columns as wide as their widest cell: names to the left, numbers to the right.
-pub(crate) fn layout(table: &[Vec<String>]) -> String {
-    let columns = table.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        table
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in table {
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            match column {
-                0 => text += &format!("{cell:<width$}"),
-                _ => text += &format!("  {cell:>width$}"),
-            }
-        }
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::layout;
-
-    #[test]
-    fn columns_line_up() {
-        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
-        let table = [
-            row(["sensor", "rows", "late"]),
-            row(["rack:01", "1,234", "0"]),
-        ];
-        assert_eq!(
-            layout(&table),
-            "sensor    rows  late\nrack:01  1,234     0\n"
-        );
-    }
 }

@@ -100,6 +100,34 @@ impl Ctx {
         !self.is_paused() && !self.is_out_of_memory()
     }
 
+    /// Whether the client of a command may wait: not in MULTI, in a script, or where its master or a file sends it.
+    pub(crate) fn may_wait(self) -> bool {
+        let hurried = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
+            | raw::REDISMODULE_CTX_FLAGS_LOADING;
+        self.flags() & hurried == 0
+    }
+
+    /// Whether the server only asks where the keys of a command are.
+    pub(crate) fn asks_for_keys(self) -> bool {
+        // SAFETY: a live context of a command.
+        unsafe { api!(RedisModule_IsKeysPositionRequest(self.0)) != 0 }
+    }
+
+    /// Answers that: a key that is read.
+    pub(crate) fn reads_key_at(self, position: c_int) {
+        let flags = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
+        // SAFETY: a live context of a command that was asked for its keys.
+        unsafe {
+            api!(RedisModule_KeyAtPosWithFlags(
+                self.0,
+                position,
+                flags as c_int
+            ))
+        };
+    }
+
     pub(crate) fn is_cluster(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }

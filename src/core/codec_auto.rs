@@ -1,0 +1,155 @@
+//! The block of `auto`: its fields stand once, in the order in which they are stored.
+
+use super::{Reader, Writer, damaged};
+use crate::detect::Auto;
+use crate::error::Error;
+
+/// A field of the state, to be written or read.
+enum Field<'a> {
+    U8(&'a mut u8),
+    U16(&'a mut u16),
+    U32(&'a mut u32),
+    I32(&'a mut i32),
+    U64(&'a mut u64),
+    F32(&'a mut f32),
+    F64(&'a mut f64),
+}
+
+/// Numbers of the state that are not in the sensor's own unit end well below this.
+const FARTHEST: f64 = 1e32;
+
+/// Visits every field.
+fn each(
+    auto: &mut Auto,
+    mut visit: impl FnMut(Field<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    visit(Field::F64(&mut auto.anchor))?;
+    visit(Field::F64(&mut auto.unit))?;
+    visit(Field::U64(&mut auto.season))?;
+    visit(Field::U32(&mut auto.readings))?;
+    visit(Field::U32(&mut auto.varied))?;
+    visit(Field::F32(&mut auto.interval))?;
+    let tracks = &mut auto.tracks;
+    let shape = &mut tracks.shape;
+    for level in [
+        &mut tracks.last,
+        &mut tracks.recent,
+        &mut tracks.fast,
+        &mut tracks.long,
+        &mut shape.centre,
+        &mut tracks.climb.start,
+    ] {
+        visit(Field::F64(level))?;
+    }
+    for mean in &mut shape.means {
+        visit(Field::F64(mean))?;
+    }
+    visit(Field::I32(&mut tracks.climb.steps))?;
+    visit(Field::F32(&mut tracks.noise))?;
+    visit(Field::F32(&mut tracks.peak))?;
+    let shapes = shape.lively.iter_mut().chain(&mut shape.usual);
+    for x in tracks
+        .errors
+        .iter_mut()
+        .chain(shapes)
+        .chain(&mut shape.spread)
+    {
+        visit(Field::F32(x))?;
+    }
+    for odds in &mut tracks.odds {
+        visit(Field::F32(&mut odds.level))?;
+        visit(Field::F32(&mut odds.mean))?;
+        visit(Field::F32(&mut odds.variance))?;
+        visit(Field::F32(&mut odds.change))?;
+    }
+    let control = &mut auto.control;
+    for lift in &mut control.lifts {
+        visit(Field::F32(lift))?;
+    }
+    visit(Field::F32(&mut control.common))?;
+    for since in &mut control.since {
+        visit(Field::U8(since))?;
+    }
+    visit(Field::U8(&mut control.quiet))?;
+    visit(Field::U16(&mut control.run))?;
+    let profile = &mut auto.profile;
+    for x in profile.values.iter_mut().chain(&mut profile.noises) {
+        visit(Field::F32(x))?;
+    }
+    for readings in &mut profile.readings {
+        visit(Field::U16(readings))?;
+    }
+    Ok(())
+}
+
+pub(super) fn save(out: &mut Writer, auto: &Auto) {
+    let mut auto = auto.clone();
+    let written = each(&mut auto, |field| {
+        match field {
+            Field::U8(x) => out.u8(*x),
+            Field::U16(x) => out.u16(*x),
+            Field::U32(x) => out.u32(*x),
+            Field::I32(x) => out.u32(x.cast_unsigned()),
+            Field::U64(x) => out.u64(*x),
+            Field::F32(x) => out.f32(*x),
+            Field::F64(x) => out.f64(*x),
+        }
+        Ok(())
+    });
+    debug_assert!(written.is_ok(), "writing cannot fail");
+}
+
+pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
+    let mut auto = Auto::default();
+    each(&mut auto, |field| {
+        match field {
+            Field::U8(x) => *x = from.u8()?,
+            Field::U16(x) => *x = from.u16()?,
+            Field::U32(x) => *x = from.u32()?,
+            Field::I32(x) => *x = from.u32()?.cast_signed(),
+            Field::U64(x) => *x = from.u64()?,
+            Field::F32(x) => *x = from.f32()?,
+            Field::F64(x) => *x = from.f64()?,
+        }
+        Ok(())
+    })?;
+    let mut far = false;
+    let (anchor, unit) = (auto.anchor, auto.unit);
+    (auto.anchor, auto.unit) = (0.0, 0.0);
+    each(&mut auto, |field| {
+        far |= match field {
+            Field::F32(x) => f64::from(x.abs()) > FARTHEST,
+            Field::F64(x) => x.abs() > FARTHEST,
+            _ => false,
+        };
+        Ok(())
+    })?;
+    (auto.anchor, auto.unit) = (anchor, unit);
+    let tracks = &auto.tracks;
+    let positive = [
+        unit >= 0.0,
+        auto.interval >= 0.0,
+        auto.control.common >= 0.0,
+    ];
+    let sizes = [tracks.noise, tracks.peak]
+        .into_iter()
+        .chain(tracks.errors)
+        .chain(tracks.shape.lively)
+        .chain(tracks.shape.spread)
+        .chain(
+            tracks
+                .odds
+                .iter()
+                .flat_map(|o| [o.level, o.mean, o.variance, o.change]),
+        )
+        .chain(auto.control.lifts)
+        .chain(auto.profile.noises);
+    if far
+        || positive.contains(&false)
+        || sizes.into_iter().any(|x| x < 0.0)
+        || auto.varied > auto.readings
+    {
+        return damaged("what auto has learnt contradicts itself");
+    }
+    Ok(auto)
+}

@@ -1,0 +1,40 @@
+//! Counters: a signal that only ever climbs, and then falls back to where it began, was reset. It is taken to go on as if
+//! it had not been.
+
+use super::Tracks;
+use super::constants::SETTLED;
+
+/// A fall to less than this share of the climb is a reset.
+const FELL: f64 = 0.25;
+
+/// How long a signal has gone one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Climb {
+    /// Changes in a row that were no fall; negative: no rise.
+    pub(crate) steps: i32,
+    /// Where the first of them began.
+    pub(crate) start: f64,
+}
+
+impl Climb {
+    /// The state after the reading `y`; with the reading and the anchor moved, if it is a counter that was reset.
+    pub(super) fn next(mut self, y: f64, old: &Tracks, anchor: f64, unit: f64) -> (Self, f64, f64) {
+        let up = if self.steps < 0 { -1.0 } else { 1.0 };
+        let step = (y - old.last) * up;
+        let (climbed, left) = ((old.last - self.start) * up, (y - self.start) * up);
+        if self.steps.unsigned_abs() > SETTLED && step < 0.0 && left < FELL * climbed {
+            let goes_on = old.last + up * f64::from(old.shape.lively[1]);
+            let moved = (anchor + (y - goes_on) * unit).clamp(f64::MIN, f64::MAX);
+            self.start = goes_on;
+            return (self, goes_on, moved);
+        }
+        if step > 0.0 {
+            self.steps = self
+                .steps
+                .saturating_add(if self.steps < 0 { -1 } else { 1 });
+        } else if step < 0.0 {
+            (self.steps, self.start) = (if up > 0.0 { -1 } else { 1 }, old.last);
+        }
+        (self, y, anchor)
+    }
+}

@@ -1,0 +1,152 @@
+//! Alarm control: how many alerts a sensor may give, whatever its readings are like.
+//!
+//! The threshold of all experts comes from the time budget and the sensor's own cadence. Each crossing lifts its expert's
+//! threshold, each alert all thresholds, and what was lifted sinks back within one budget: so a sensor whose noise is not
+//! normal ends near its budget all the same. A crossing fires only after [`QUIET`] readings without any.
+
+use super::constants::{
+    AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, STRICTNESS,
+};
+
+/// Experts under control.
+pub(crate) const EXPERTS: usize = 3;
+
+/// The state of the control.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Control {
+    /// By how much each expert's threshold is lifted, as a share of it.
+    pub(crate) lifts: [f32; EXPERTS],
+    /// By how much all are.
+    pub(crate) common: f32,
+    /// Readings since each expert crossed its threshold; saturating.
+    pub(crate) since: [u8; EXPERTS],
+    /// Readings since any did; saturating.
+    pub(crate) quiet: u8,
+    /// Crossings in a row since the one that could fire; 0 when the last reading was none of them.
+    pub(crate) run: u16,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            lifts: [0.0; EXPERTS],
+            common: 0.0,
+            since: [u8::MAX; EXPERTS],
+            quiet: u8::MAX,
+            run: 0,
+        }
+    }
+}
+
+impl Control {
+    /// The control after `elapsed` milliseconds without a crossing.
+    pub(crate) fn after(mut self, elapsed: f32, budget: f32) -> Self {
+        let share = elapsed / budget;
+        for lift in &mut self.lifts {
+            *lift = (*lift - LIFT * share).max(0.0);
+        }
+        self.common = (self.common - COMMON_LIFT * share).max(0.0);
+        self
+    }
+
+    /// What each expert's threshold is multiplied by.
+    pub(crate) fn lifted(&self) -> [f32; EXPERTS] {
+        self.lifts.map(|own| (1.0 + own) * (1.0 + self.common))
+    }
+
+    /// Whether a crossing of that ratio may fire now. With `for`, the crossings that follow in a row count towards it.
+    pub(crate) fn open(&self, for_readings: u32, ratio: f64) -> bool {
+        self.quiet >= QUIET
+            || self.quiet >= PAUSE && ratio >= AGAIN
+            || self.run > 0 && u32::from(self.run) < for_readings
+    }
+
+    /// Takes in which experts crossed their thresholds.
+    pub(crate) fn next(mut self, crossed: [bool; EXPERTS], fires: bool) -> Self {
+        for ((lift, since), crossed) in self.lifts.iter_mut().zip(&mut self.since).zip(crossed) {
+            if !crossed {
+                *since = since.saturating_add(1);
+                continue;
+            }
+            if *since >= QUIET {
+                *lift += LIFT;
+            }
+            *since = 0;
+        }
+        if !crossed.contains(&true) {
+            self.quiet = self.quiet.saturating_add(1);
+            self.run = 0;
+            return self;
+        }
+        if fires && self.run == 0 {
+            self.common += COMMON_LIFT;
+            self.run = 1;
+        } else if self.run > 0 {
+            self.run = self.run.saturating_add(1);
+        }
+        self.quiet = 0;
+        self
+    }
+}
+
+/// The threshold in standard deviations at which one independent reading in ten budgets of `budget` milliseconds is beyond,
+/// at one reading every `interval` milliseconds: the quantile of the normal law (Abramowitz and Stegun 26.2.23, to 4.5e-4),
+/// times [`STRICTNESS`].
+pub(crate) fn bar(interval: f32, budget: f32) -> f32 {
+    let readings = INDEPENDENT * budget / interval.max(1.0);
+    let rarity = libm::logf(readings).max(LEAST_BUDGET * std::f32::consts::LN_10);
+    let t = (2.0 * rarity).sqrt();
+    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    (STRICTNESS + HEAVIER * rarity) * (t - above / below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smaller_budget_or_a_faster_sensor_has_a_higher_bar() {
+        let month = 2_592_000_000.0;
+        let bars = [3_600_000.0, 60_000.0, 1000.0].map(|interval| bar(interval, month));
+        assert!(bars[0] < bars[1] && bars[1] < bars[2], "{bars:?}");
+        assert!(bar(60_000.0, 12.0 * month) > bars[1]);
+        // One in 7,692,307 is beyond 5.15 standard deviations of the normal law.
+        let readings = 7_692_307.0_f32;
+        let share = STRICTNESS + HEAVIER * libm::logf(readings);
+        let one_in = bar(1000.0, readings * 1000.0 / INDEPENDENT) / share;
+        assert!((one_in - 5.15).abs() < 0.01, "{one_in}");
+    }
+
+    #[test]
+    fn crossings_fire_once_and_then_only_after_quiet() {
+        let mut control = Control::default();
+        assert!(control.open(1, 1.1));
+        control = control.next([true, false, false], true);
+        assert!(!control.open(1, 1.1) && control.lifted()[0] > control.lifted()[1]);
+        for _ in 0..QUIET {
+            assert!(!control.open(1, 1.1));
+            control = control.next([false; 3], true);
+        }
+        assert!(control.open(1, 1.1));
+    }
+
+    #[test]
+    fn crossings_in_a_row_count_towards_for() {
+        let mut control = Control::default();
+        for _ in 0..3 {
+            assert!(control.open(3, 1.1));
+            control = control.next([false, true, false], true);
+        }
+        assert!(!control.open(3, 1.1));
+        let broken = control.next([false; 3], true).next([true; 3], false);
+        assert!(!broken.open(3, 1.1), "a run that was not the first");
+    }
+
+    #[test]
+    fn what_was_lifted_sinks_back_within_one_budget() {
+        let lifted = Control::default().next([true, false, true], true);
+        assert_eq!(lifted.after(1000.0, 1000.0).lifted()[0], 1.0);
+        assert!(lifted.after(500.0, 1000.0).lifted()[2] > 1.0);
+    }
+}

@@ -1,0 +1,133 @@
+//! What is usual at each point of the cycle: a value and a noise for each bin.
+
+use super::constants::{BIN_NOISE_CLIP, BIN_READINGS, BIN_TIME, BIN_VALUE_CLIP, BINS, QUIETEST};
+use super::flushed;
+use crate::units::Timestamp;
+
+/// One bin of the season.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Bin {
+    /// Usual value.
+    pub(crate) value: f32,
+    /// Mean error.
+    pub(crate) noise: f32,
+    /// Readings it stands for; 0 for none yet.
+    pub(crate) readings: u16,
+}
+
+/// The bins of a season, apart, so that they take no more than their bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Season {
+    pub(crate) values: [f32; BINS],
+    pub(crate) noises: [f32; BINS],
+    pub(crate) readings: [u16; BINS],
+}
+
+impl Default for Season {
+    fn default() -> Self {
+        Self {
+            values: [0.0; BINS],
+            noises: [0.0; BINS],
+            readings: [0; BINS],
+        }
+    }
+}
+
+/// Which bin of a cycle of `season` milliseconds an instant falls into.
+pub(crate) fn bin_at(at: Timestamp, season: u64) -> usize {
+    let into = at.millis().cast_unsigned() % season.max(1);
+    // Both factors are far below what 128 bits hold.
+    (u128::from(into) * BINS as u128 / u128::from(season.max(1))) as usize
+}
+
+impl Season {
+    pub(crate) fn get(&self, index: usize) -> Bin {
+        let of = |all: &[f32; BINS]| all.get(index).copied().unwrap_or_default();
+        Bin {
+            value: of(&self.values),
+            noise: of(&self.noises),
+            readings: self.readings.get(index).copied().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn set(&mut self, index: usize, bin: Bin) {
+        if let (Some(value), Some(noise), Some(readings)) = (
+            self.values.get_mut(index),
+            self.noises.get_mut(index),
+            self.readings.get_mut(index),
+        ) {
+            (*value, *noise, *readings) = (bin.value, bin.noise, bin.readings);
+        }
+    }
+}
+
+impl Bin {
+    /// Whether it has seen any reading.
+    pub(crate) fn known(self) -> bool {
+        self.readings > 0
+    }
+
+    /// The noise to expect here, where the sensor's is `noise`.
+    pub(crate) fn own(self, noise: f32) -> f32 {
+        if self.readings >= 2 {
+            self.noise.max(QUIETEST * noise)
+        } else {
+            noise
+        }
+    }
+
+    /// The bin after the reading `y`, whose error was `error`, at one reading every `interval` milliseconds. It forgets by
+    /// time where readings are dense, so that a fast sensor's profile is no more nervous than a slow one's.
+    pub(crate) fn next(self, y: f64, error: f32, noise: f32, interval: f32) -> Self {
+        if !self.known() {
+            return Self {
+                value: y as f32,
+                noise,
+                readings: 1,
+            };
+        }
+        let most = (BIN_TIME / interval.max(1.0)).clamp(BIN_READINGS, 60_000.0) as u16;
+        let readings = self.readings.saturating_add(1).min(most);
+        let share = 1.0 / f32::from(readings);
+        let off = (y - f64::from(self.value)) as f32;
+        let clip = BIN_VALUE_CLIP * noise;
+        let off = if readings > 2 {
+            off.clamp(-clip, clip)
+        } else {
+            off
+        };
+        Self {
+            value: flushed(self.value + off * share),
+            noise: flushed(self.noise + (error.min(BIN_NOISE_CLIP * noise) - self.noise) * share),
+            readings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::at;
+
+    #[test]
+    fn bins_divide_any_season_evenly() {
+        for season in [1000, 86_400_000, 3_155_760_000_000] {
+            let bins = |into: u64| bin_at(at(into as i64), season);
+            assert_eq!((bins(0), bins(season - 1)), (0, BINS - 1));
+            assert_eq!(bins(season), 0);
+            assert_eq!(bins(season / 2), BINS / 2);
+        }
+        assert!(bin_at(at(i64::MAX), 3_155_760_000_000) < BINS);
+    }
+
+    #[test]
+    fn a_bin_follows_slowly_once_it_knows_its_value() {
+        let mut bin = Bin::default();
+        for _ in 0..100 {
+            bin = bin.next(10.0, 1.0, 1.0, 300_000.0);
+        }
+        assert_eq!((bin.value, bin.readings), (10.0, 20));
+        let after = bin.next(1e6, 1e6, 1.0, 300_000.0);
+        assert!((after.value - 10.175).abs() < 1e-5, "clipped: {after:?}");
+    }
+}
