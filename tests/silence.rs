@@ -394,8 +394,8 @@ fn timers_follow_a_sensor_where_it_goes() {
     server.cmd(&["SET", "overwritten", "x"]);
     assert_eq!(
         count(&server, "timed_sensors"),
-        5,
-        "new, copied, copy, moved, reset"
+        4,
+        "new, copied, copy, moved"
     );
     set(&server, "* nodata 300");
     server.wait_until("three fire here", || events(&server).len() == 3);
