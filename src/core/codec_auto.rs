@@ -7,6 +7,7 @@ use crate::error::Error;
 /// A field of the state, to be written or read.
 enum Field<'a> {
     U8(&'a mut u8),
+    Bool(&'a mut bool),
     U16(&'a mut u16),
     U32(&'a mut u32),
     I32(&'a mut i32),
@@ -72,6 +73,7 @@ fn each(
     }
     visit(Field::U8(&mut control.quiet))?;
     visit(Field::U16(&mut control.run))?;
+    visit(Field::Bool(&mut control.waits))?;
     let profile = &mut auto.profile;
     for x in profile.values.iter_mut().chain(&mut profile.noises) {
         visit(Field::F32(x))?;
@@ -87,6 +89,7 @@ pub(super) fn save(out: &mut Writer, auto: &Auto) {
     let written = each(&mut auto, |field| {
         match field {
             Field::U8(x) => out.u8(*x),
+            Field::Bool(x) => out.u8(u8::from(*x)),
             Field::U16(x) => out.u16(*x),
             Field::U32(x) => out.u32(*x),
             Field::I32(x) => out.u32(x.cast_unsigned()),
@@ -104,6 +107,7 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
     each(&mut auto, |field| {
         match field {
             Field::U8(x) => *x = from.u8()?,
+            Field::Bool(x) => *x = from.choice(&[false, true])?,
             Field::U16(x) => *x = from.u16()?,
             Field::U32(x) => *x = from.u32()?,
             Field::I32(x) => *x = from.u32()?.cast_signed(),

@@ -70,6 +70,14 @@ fn later_stories() -> Vec<(&'static str, Sensor)> {
             "shifted",
             told(&[20.0, 20.5, 19.5, 20.25, 19.75, 31.0, 31.5, 31.5]),
         ),
+        ("learnt", {
+            let mut sensor = Sensor::new("auto on warmup 6 season 20000 stuck 5000");
+            let values = [20.0, 20.5, 19.5, 20.25, 19.75, 20.0, 90.0, 91.5];
+            for (second, value) in (1..).zip(values) {
+                sensor.add(second * 1000, value);
+            }
+            sensor
+        }),
     ]
 }
 
@@ -99,7 +107,7 @@ const CORPUS: [(&str, &str); 5] = [
 ];
 
 /// What version 2 writes.
-const CORPUS_2: [(&str, &str); 8] = [
+const CORPUS_2: [(&str, &str); 9] = [
     ("empty", include_str!("corpus/model-v2-empty.hex")),
     ("acked", include_str!("corpus/model-v2-acked.hex")),
     ("pending", include_str!("corpus/model-v2-pending.hex")),
@@ -108,6 +116,7 @@ const CORPUS_2: [(&str, &str); 8] = [
     ("warming", include_str!("corpus/model-v2-warming.hex")),
     ("statistics", include_str!("corpus/model-v2-statistics.hex")),
     ("shifted", include_str!("corpus/model-v2-shifted.hex")),
+    ("learnt", include_str!("corpus/model-v2-learnt.hex")),
 ];
 
 fn pinned_2(name: &str) -> Vec<u8> {
@@ -211,6 +220,11 @@ fn what_a_model_of_version_2_knew_is_still_known() {
     let shifted = cusum("shifted");
     assert_eq!((shifted.level.readings, shifted.next.readings), (5, 3));
     assert_eq!((shifted.above, shifted.below), (6.0, 0.0));
+    let learnt = load(&pinned_2("learnt")).unwrap();
+    let auto = learnt.baseline.auto.unwrap();
+    assert_eq!((auto.readings, auto.anchor, auto.unit), (8, 20.0, 0.5));
+    assert_eq!((auto.interval, auto.season), (1000.0, 20_000));
+    assert!(learnt.alarm.episode.unwrap().kind == Kind::Auto);
 }
 
 #[test]

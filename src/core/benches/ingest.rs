@@ -11,7 +11,7 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model, Reading, Rules, StreamId, entry};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const RULES: [(&str, &str); 10] = [
+const RULES: [(&str, &str); 11] = [
     ("limits", "max 28 critical-max 35"),
     ("zscore-30", "zscore 4 window 30"),
     ("mad-30", "mad 6 window 30"),
@@ -22,6 +22,7 @@ const RULES: [(&str, &str); 10] = [
     ("rate", "rate 100"),
     ("cusum", "cusum 8"),
     ("stuck", "stuck 60000 auto off"),
+    ("auto", "auto on"),
 ];
 /// Sensors in turn, unless their windows would take more memory than that is worth.
 const FLEETS: [usize; 2] = [1, 10_000];

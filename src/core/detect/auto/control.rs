@@ -24,6 +24,8 @@ pub struct Control {
     pub(crate) quiet: u8,
     /// Crossings in a row since the one that could fire; 0 when the last reading was none of them.
     pub(crate) run: u16,
+    /// The crossings in a row up to now began after a pause, but too soon to fire unless they become odder.
+    pub(crate) waits: bool,
 }
 
 impl Default for Control {
@@ -34,6 +36,7 @@ impl Default for Control {
             since: [u8::MAX; EXPERTS],
             quiet: u8::MAX,
             run: 0,
+            waits: false,
         }
     }
 }
@@ -57,7 +60,7 @@ impl Control {
     /// Whether a crossing of that ratio may fire now. With `for`, the crossings that follow in a row count towards it.
     pub(crate) fn open(&self, for_readings: u32, ratio: f64) -> bool {
         self.quiet >= QUIET
-            || self.quiet >= PAUSE && ratio >= AGAIN
+            || (self.waits || self.quiet >= PAUSE) && ratio >= AGAIN
             || self.run > 0 && u32::from(self.run) < for_readings
     }
 
@@ -75,14 +78,16 @@ impl Control {
         }
         if !crossed.contains(&true) {
             self.quiet = self.quiet.saturating_add(1);
-            self.run = 0;
+            (self.run, self.waits) = (0, false);
             return self;
         }
         if fires && self.run == 0 {
             self.common += COMMON_LIFT;
-            self.run = 1;
+            (self.run, self.waits) = (1, false);
         } else if self.run > 0 {
             self.run = self.run.saturating_add(1);
+        } else {
+            self.waits |= self.quiet >= PAUSE;
         }
         self.quiet = 0;
         self
