@@ -6,7 +6,7 @@ use crate::rule::{Change, Rule, Rules};
 use crate::setting::Setting;
 
 const PATTERN: Arg = Arg::new("pattern", ArgKind::Pattern);
-const SETTING: Arg = Arg::of(
+pub(super) const SETTING: Arg = Arg::of(
     "setting",
     ArgKind::Block,
     &[
