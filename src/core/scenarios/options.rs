@@ -7,7 +7,7 @@ use std::thread;
 pub(crate) const HELP: &str = "\
 The acceptance scenarios of the detectors (RESEARCH.md, \"Beyond the benchmark\"): figures against bars.
 
-  make scenarios                                   everything: 100 seeds, 30 days
+  make scenarios                                   everything: 100 seeds, 30 days (half an hour)
   make scenarios SEEDS=10 DAYS=3                   a quick look
   make scenarios DETECTORS='auto on' SCENARIOS=3,4 CADENCES=1min
   make scenarios CSV=figures.csv TRACE=trace.csv   the figures as a file too, and one sensor reading by reading

@@ -13,9 +13,9 @@ use crate::{trace, upkeep};
 const LEGEND: &str = "\
 A sensor for each seed. sd: the standard deviation of its noise, 1, around a level of 20; the noise is white unless it is named.
 FPD: firing alerts per sensor-day on data in which nothing is wrong, from the first reading whose verdict is not `warmup`.
-Events come after 2 days (300 readings if that is more, and up to a tenth more, by seed); 1, 2, 6 and 7 (drift) last DAYS.
-caught: an alert `firing` within 60 readings of the first abnormal one, unless the row says otherwise; an episode that was
-  open already does not count, an alert that is false by chance does: read it beside FPD. delay: readings after the first abnormal one, 0 is that one; never caught is infinite.
+Events come after 2 days (300 readings if that is more, and up to a tenth more, by seed); what is clean or drifts lasts DAYS.
+caught: an alert `firing` within 60 readings of the first abnormal one, unless the row says otherwise. An episode that was open
+  already does not count; an alert that is false by chance does: read it beside FPD. delay: in readings, 0 is the first one.
 p99: what 99 in 100 sensors stay at or below. An hour is 60 readings where readings come less often.
 2: a sine of 5 sd to either side, a third of it at weekends. 6: 10 ± 3 events per reading, resets every 3 days on average.
 8: daily cycle of 5 sd; FPD from day 8 on, the first hour after the outage apart; where there is less than .02 without loss, that.
