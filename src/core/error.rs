@@ -150,13 +150,6 @@ pub enum Error {
         /// What would be right.
         expected: String,
     },
-    /// A setting that this version stores but cannot act on.
-    NotBuilt {
-        /// The setting.
-        name: &'static str,
-        /// The value that is accepted.
-        accepted: &'static str,
-    },
     /// Two limits that contradict each other.
     Limits {
         /// The one that must be the smaller.
@@ -328,12 +321,6 @@ impl fmt::Display for Error {
                     f,
                     "ERR setting '{name}' cannot be '{}': expected {expected}",
                     shown(given)
-                )
-            }
-            Self::NotBuilt { name, accepted } => {
-                write!(
-                    f,
-                    "ERR setting '{name}' is not available in this version: only '{accepted}' is accepted"
                 )
             }
             Self::Limits { low, high } => write!(

@@ -255,8 +255,7 @@ fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
             }
         }
     }
-    let spoken = resolved.iter().any(|(setting, value, from)| match setting {
-        Setting::Auto => from.is_some(),
+    let others = resolved.iter().any(|(setting, value, _)| match setting {
         Setting::Min | Setting::Max | Setting::CriticalMin | Setting::CriticalMax => {
             *value != Value::Off
         }
@@ -265,12 +264,9 @@ fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
         }
         _ => false,
     });
-    if !spoken
-        && let Some(slot) = resolved
-            .iter_mut()
-            .find(|(setting, ..)| *setting == Setting::Auto)
-    {
-        (slot.1, slot.2) = (Value::Switch(true), None);
+    let unset = |slot: &&mut Resolved| slot.0 == Setting::Auto && slot.2.is_none();
+    if others && let Some(auto) = resolved.iter_mut().find(unset) {
+        auto.1 = Value::Switch(false);
     }
     resolved
 }

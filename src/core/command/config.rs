@@ -177,14 +177,9 @@ pub fn help() -> Reply {
         } else {
             spec.default
         };
-        let later = if spec.built {
-            ""
-        } else {
-            " [not available in this version]"
-        };
         lines.push(format!("{} {default}", spec.name));
         lines.push(format!(
-            "    {}, or inherit: {}{later}.",
+            "    {}, or inherit: {}.",
             spec.domain.expected(),
             spec.meaning
         ));

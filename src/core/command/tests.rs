@@ -167,8 +167,7 @@ fn documented(design: &str) -> Vec<(String, String)> {
         let defaults: Vec<_> = match cells[2] {
             "none (`-`)" | "per detector" => vec!["-"; names.len()],
             "\"\"" => vec![""],
-            // Until `auto` is built.
-            text if text.starts_with("on unless") => vec!["off"],
+            text if text.starts_with("on unless") => vec!["on"],
             text if names.len() > 1 => text.split(", ").collect(),
             text => vec![text],
         };
