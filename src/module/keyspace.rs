@@ -318,7 +318,7 @@ unsafe extern "C" fn on_fork(
             return;
         }
         with(|state| state.rules_due = true);
-        ctx.soon(on_rules_due);
+        ctx.after(0, on_rules_due);
     });
 }
 
@@ -333,7 +333,7 @@ pub(crate) fn pass_on_rules_due(ctx: Ctx) {
         return;
     }
     if ctx.is_paused() {
-        return ctx.soon(on_rules_due);
+        return ctx.after(0, on_rules_due);
     }
     with(|state| state.rules_due = false);
     let Some((document, _)) = with(|state| state.settings_to_save()) else {

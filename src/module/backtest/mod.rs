@@ -12,7 +12,6 @@ mod work;
 
 use std::collections::{BTreeSet, btree_set};
 use std::ffi::{c_int, c_void};
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -26,7 +25,7 @@ use anomaly_core::{Error, Rules, glob, key};
 use redis_module::raw;
 
 use crate::fence::{self, guard};
-use crate::server::{Blocked, Called, Ctx, Key, Mode, OK, OwnedStr, Str, User, api};
+use crate::server::{Blocked, Called, Ctx, Key, Mode, OK, OwnedStr, Str, User};
 use crate::state::with;
 use crate::{datatype, effects, scan};
 use work::{Step, Work};
@@ -149,7 +148,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
         state.counts.backtests += 1;
         state.backtest = Some(job);
     });
-    wake(ctx);
+    ctx.after(PAUSE, on_timer);
     Ok(())
 }
 
@@ -196,18 +195,6 @@ fn rules_of(name: &[u8], query: &Query) -> Result<Sides<Rules>, Error> {
     })
 }
 
-fn wake(ctx: Ctx) {
-    // SAFETY: a live context; the timer has no data.
-    unsafe {
-        api!(RedisModule_CreateTimer(
-            ctx.raw(),
-            PAUSE,
-            Some(on_timer),
-            ptr::null_mut()
-        ))
-    };
-}
-
 unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
     guard((), || {
         // SAFETY: the server gives a live context.
@@ -224,7 +211,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
             job.conclude();
         } else {
             with(|state| state.backtest = Some(job));
-            wake(ctx);
+            ctx.after(PAUSE, on_timer);
         }
         let took = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         with(|state| {

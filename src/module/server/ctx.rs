@@ -216,16 +216,17 @@ impl Ctx {
         }
     }
 
-    /// Has the server call this as soon as it comes to its timers.
-    pub(crate) fn soon(
+    /// Has the server call this in so many ms, as soon as it comes to its timers.
+    pub(crate) fn after(
         self,
+        ms: i64,
         callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void),
     ) {
         // SAFETY: a live context; the timer has no data.
         unsafe {
             api!(RedisModule_CreateTimer(
                 self.0,
-                0,
+                ms,
                 Some(callback),
                 ptr::null_mut()
             ))
