@@ -134,6 +134,7 @@ fn explain_tells_what_decided() {
 #[test]
 fn explain_says_why_a_reading_was_not_scored() {
     let server = Server::start();
+    rule(&server, &["zscore", "3"]);
     add(&server, 5000, 1.0);
     let reason = |at: i64, value: f64| {
         let reply = server.cmd(&args!["ANOMALY.ADD", "s", at, value, "EXPLAIN"]);
@@ -156,7 +157,7 @@ fn explain_says_why_a_reading_was_not_scored() {
         reason(7000, 1.0),
         "the rule says enabled no: archived, not scored"
     );
-    rule(&server, &["enabled", "yes", "auto", "off"]);
+    rule(&server, &["enabled", "yes", "zscore", "off", "auto", "off"]);
     assert_eq!(reason(8000, 1.0), "no detector is on");
 }
 

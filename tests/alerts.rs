@@ -114,11 +114,12 @@ fn the_alert_of_a_statistic_tells_what_was_expected_and_which_rule_decided() {
 #[test]
 fn what_no_rule_has_set_is_told_as_the_default() {
     let server = Server::start();
-    for i in 0..40 {
-        add(&server, i, (i % 2) as f64);
+    for i in 0..600 {
+        add(&server, i * 60_000, (i * 7 % 11) as f64);
     }
-    add(&server, 40, 50.0);
-    assert_eq!(alerts(&server)[0]["rule"], "default");
+    add(&server, 600 * 60_000, 500.0);
+    let alert = &alerts(&server)[0];
+    assert_eq!([&alert["kind"], &alert["rule"]], ["auto", "default"]);
 }
 
 #[test]

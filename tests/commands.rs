@@ -6,7 +6,7 @@ use redis::Value;
 /// Name, arity, flags, first key, last key, step, categories: as COMMAND INFO tells them.
 type Row = (&'static str, i64, &'static str, [i64; 3], &'static str);
 
-const COMMANDS: [Row; 21] = [
+const COMMANDS: [Row; 22] = [
     (
         "anomaly.add",
         -4,
@@ -34,6 +34,13 @@ const COMMANDS: [Row; 21] = [
         "module readonly",
         [0, 0, 0],
         "@anomaly @read @slow",
+    ),
+    (
+        "anomaly.backtest",
+        -4,
+        "blocking module movablekeys no_mandatory_keys readonly",
+        [1, 1, 1],
+        "@anomaly @blocking @read @slow",
     ),
     (
         "anomaly.ack",
@@ -218,6 +225,10 @@ fn the_documentation_has_the_arguments() {
             })
             .collect::<Vec<_>>()
     };
+    assert_eq!(
+        arguments("anomaly.backtest").join(" "),
+        "what:oneof from:string to:string diff:pure-token setting:block"
+    );
     let add = [
         "key:key",
         "timestamp-or-now:oneof",
@@ -267,6 +278,8 @@ fn the_server_finds_the_keys_of_a_command() {
         (&["ANOMALY.ACK", "s", "BY", "x"], "s"),
         (&["ANOMALY.RESET", "s"], "s"),
         (&["ANOMALY.CONFIG", "RESOLVE", "s"], "s"),
+        (&["ANOMALY.BACKTEST", "s", "-", "+", "max", "5"], "s"),
+        (&["ANOMALY.BACKTEST", "match", "s", "-", "+"], ""),
     ] {
         let found = list(&server.cmd(&[&["COMMAND", "GETKEYS"], command].concat()));
         assert_eq!(

@@ -1,6 +1,6 @@
 //! What ANOMALY.CONFIG refuses: it names what is wrong, and nothing is set by halves.
 
-use anomaly_tests::{Server, pairs};
+use anomaly_tests::Server;
 use redis::Value;
 
 fn set(server: &Server, words: &[&str]) {

@@ -205,6 +205,33 @@ fn flushing_keeps_the_rules_everywhere() {
 }
 
 #[test]
+fn a_rewrite_of_the_append_only_file_is_no_command_to_be_repeated() {
+    let master = Server::builder().aof().start();
+    let replica = Server::builder().aof().replica_of(&master).start();
+    master.cmd(&["ANOMALY.CONFIG", "SET", "s", "max", "10"]);
+    master.replica_in_sync(&replica);
+    for round in 1..=3 {
+        master.cmd(&["BGREWRITEAOF"]);
+        master.wait_until("the file is rewritten", || {
+            master.info("persistence")["aof_rewrite_in_progress"] == "0"
+        });
+        add(&master, "s", round, 1.0);
+        master.replica_in_sync(&replica);
+    }
+    let asked = |server: &Server| {
+        let stats = server.info("commandstats");
+        stats.contains_key("cmdstat_bgrewriteaof")
+    };
+    assert!(asked(&master) && !asked(&replica));
+    let directory = master.dir().join("appendonlydir");
+    for file in std::fs::read_dir(directory).unwrap() {
+        let file = std::fs::read(file.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&file);
+        assert!(!text.contains("BGREWRITEAOF"), "{text}");
+    }
+}
+
+#[test]
 fn rules_without_sensors_survive_a_rewrite_of_the_append_only_file() {
     for preamble in ["yes", "no"] {
         let mut server = Server::builder()

@@ -111,10 +111,6 @@ fn a_bad_document_is_refused_with_the_place_and_changes_nothing() {
             "rule 1: setting 'min' (2) must not be above 'max' (1)",
         ),
         (
-            r#"{"rules":[{"pattern":"x","settings":{"auto":"on"}}]}"#,
-            "rule 1: setting 'auto' is not available in this version",
-        ),
-        (
             r#"{"rules":[{"pattern":"x","settings":{"max":null}}]}"#,
             "rule 1: setting 'max' must be a string or a number",
         ),

@@ -11,6 +11,7 @@ mod access;
 mod add;
 mod alerts;
 mod backlog;
+mod backtest;
 mod cluster;
 mod commands;
 mod conf;

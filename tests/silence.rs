@@ -379,7 +379,7 @@ const ONLY_LATER: &str = "* auto off critical 1000000";
 #[test]
 fn timers_follow_a_sensor_where_it_goes() {
     let server = Server::start();
-    set(&server, &format!("* nodata 1500 {ONLY}"));
+    set(&server, &format!("* nodata 600000 {ONLY}"));
     add(&server, "old", 1.0);
     server.cmd(&["RENAME", "old", "new"]);
     add(&server, "copied", 1.0);
@@ -394,9 +394,10 @@ fn timers_follow_a_sensor_where_it_goes() {
     server.cmd(&["SET", "overwritten", "x"]);
     assert_eq!(
         count(&server, "timed_sensors"),
-        5,
-        "new, copied, copy, moved, reset"
+        4,
+        "new, copied, copy, moved"
     );
+    set(&server, "* nodata 300");
     server.wait_until("three fire here", || events(&server).len() == 3);
     let mut sensors: Vec<String> = alerts(&server)
         .into_iter()

@@ -57,6 +57,59 @@ pub enum Error {
         /// The one it lacks.
         other: &'static str,
     },
+    /// The end of a range of time that is no time, or a range that ends before it begins.
+    Range {
+        /// Which end.
+        name: &'static str,
+        /// What was given.
+        given: Vec<u8>,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A backtest where no client may wait.
+    CannotWait,
+    /// A backtest is going on.
+    Busy,
+    /// A backtest was ended by CLIENT UNBLOCK.
+    Stopped,
+    /// No thread for a backtest.
+    NoThread {
+        /// What the system says.
+        why: String,
+    },
+    /// Series are needed, and the server has none.
+    NoTimeSeries,
+    /// A sensor without a series.
+    NoSeries {
+        /// The key it would have.
+        series: Vec<u8>,
+    },
+    /// A series that cannot be read.
+    Unreadable {
+        /// Its key.
+        series: Vec<u8>,
+        /// What TimeSeries says.
+        why: String,
+    },
+    /// A series that cannot be read in small parts.
+    LargeChunks {
+        /// Its key.
+        series: Vec<u8>,
+        /// Samples in one of its chunks.
+        samples: u64,
+        /// How many there may be.
+        most: u64,
+    },
+    /// A series that the user may not read.
+    SeriesPermission {
+        /// Its key.
+        series: Vec<u8>,
+    },
+    /// A pattern that more sensors match than one backtest takes.
+    TooManyMatch {
+        /// How many it takes.
+        most: usize,
+    },
     /// Two options that exclude each other.
     Excluded {
         /// The one.
@@ -96,13 +149,6 @@ pub enum Error {
         given: Vec<u8>,
         /// What would be right.
         expected: String,
-    },
-    /// A setting that this version stores but cannot act on.
-    NotBuilt {
-        /// The setting.
-        name: &'static str,
-        /// The value that is accepted.
-        accepted: &'static str,
     },
     /// Two limits that contradict each other.
     Limits {
@@ -194,6 +240,57 @@ impl fmt::Display for Error {
             Self::Without { name, other } => {
                 write!(f, "ERR '{name}' needs '{other}': give both, or neither")
             }
+            Self::CannotWait => f.write_str(
+                "ERR ANOMALY.BACKTEST waits for its outcome, which a client in MULTI, a script or a function cannot: send it alone",
+            ),
+            Self::Busy => f.write_str(
+                "ERR ANOMALY.BACKTEST is running already, and there is one at a time: try again when it is over",
+            ),
+            Self::Stopped => f.write_str("ERR ANOMALY.BACKTEST was stopped by CLIENT UNBLOCK"),
+            Self::NoThread { why } => {
+                write!(f, "ERR ANOMALY.BACKTEST got no thread: {}", shown(why.as_bytes()))
+            }
+            Self::NoTimeSeries => f.write_str(
+                "ERR ANOMALY.BACKTEST needs the archived readings of sensors, and TimeSeries is not loaded",
+            ),
+            Self::NoSeries { series } => write!(
+                f,
+                "ERR key has no series '{}': its readings were not archived (see the setting 'archive' and INFO anomaly)",
+                shown(series)
+            ),
+            Self::Unreadable { series, why } => write!(
+                f,
+                "ERR series '{}' cannot be read: {}",
+                shown(series),
+                shown(why.as_bytes())
+            ),
+            Self::LargeChunks {
+                series,
+                samples,
+                most,
+            } => write!(
+                f,
+                "ERR series '{}' has {samples} samples in a chunk, and reading one would hold other clients up: at most {most}, with a smaller CHUNK_SIZE",
+                shown(series)
+            ),
+            Self::SeriesPermission { series } => write!(
+                f,
+                "NOPERM No permissions to read the series '{}' of that key",
+                shown(series)
+            ),
+            Self::TooManyMatch { most } => write!(
+                f,
+                "ERR 'MATCH' pattern is that of more than {most} sensors: give a narrower one"
+            ),
+            Self::Range {
+                name,
+                given,
+                expected,
+            } => write!(
+                f,
+                "ERR '{name}' cannot be '{}': expected {expected}",
+                shown(given)
+            ),
             Self::Excluded { name, other } => write!(
                 f,
                 "ERR '{name}' excludes '{other}': give METRIC and VALUE, or VALUES"
@@ -224,12 +321,6 @@ impl fmt::Display for Error {
                     f,
                     "ERR setting '{name}' cannot be '{}': expected {expected}",
                     shown(given)
-                )
-            }
-            Self::NotBuilt { name, accepted } => {
-                write!(
-                    f,
-                    "ERR setting '{name}' is not available in this version: only '{accepted}' is accepted"
                 )
             }
             Self::Limits { low, high } => write!(

@@ -100,7 +100,7 @@ fn class(pattern: &[u8], mut at: usize, byte: u8) -> Step {
 /// How specific a pattern is: an exact key above all, then by the number of literal bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
-    exact: bool,
+    pub(crate) exact: bool,
     literals: usize,
 }
 
@@ -121,6 +121,19 @@ pub fn exact(pattern: &[u8]) -> Option<Vec<u8>> {
         rest = after;
     }
     Some(text)
+}
+
+/// The pattern that matches this text and no other; the inverse of [`exact`].
+#[must_use]
+pub fn escaped(text: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(text.len());
+    for &byte in text {
+        if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern
 }
 
 /// The specificity of a pattern.
@@ -203,6 +216,15 @@ mod tests {
         }));
         assert_eq!(specificity(b"[abc]x"), specificity(b"?x"));
         assert!(specificity(b"a\\*").exact);
+    }
+
+    #[test]
+    fn a_text_that_was_escaped_is_an_exact_pattern() {
+        for text in [&b"s"[..], b"", b"a*b", b"[x]?\\", b"k\xff", b"\\*"] {
+            let pattern = escaped(text);
+            assert_eq!(exact(&pattern).as_deref(), Some(text));
+            assert!(matches(&pattern, text));
+        }
     }
 
     #[test]

@@ -20,21 +20,23 @@ const ZONELESS: &str = "a time without a zone: expected one such as Z or +02:00 
 /// # Errors
 /// What the text is instead, as the end of a sentence: `before 1970`.
 pub fn parse(bytes: &[u8]) -> Result<Timestamp, &'static str> {
-    let text = Some(bytes)
-        .filter(|bytes| bytes.len() <= LONGEST)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .ok_or(UNREADABLE)?;
+    if bytes.len() > LONGEST {
+        return Err(UNREADABLE);
+    }
     let millis = match number(bytes) {
         Some(number) if number.is_nan() => return Err(UNREADABLE),
         Some(number) if number < 0.0 => return Err(NEGATIVE),
         // Rounded: 1754300000.123 is a little less in binary.
         Some(seconds) if seconds < SECONDS_BELOW => (seconds * 1000.0).round() as i64,
         Some(millis) => millis.round() as i64,
-        None => match text.parse::<jiff::Timestamp>() {
-            Ok(at) => at.as_millisecond(),
-            Err(_) if text.parse::<jiff::civil::DateTime>().is_ok() => return Err(ZONELESS),
-            Err(_) => return Err(UNREADABLE),
-        },
+        None => {
+            let text = std::str::from_utf8(bytes).map_err(|_| UNREADABLE)?;
+            match text.parse::<jiff::Timestamp>() {
+                Ok(at) => at.as_millisecond(),
+                Err(_) if text.parse::<jiff::civil::DateTime>().is_ok() => return Err(ZONELESS),
+                Err(_) => return Err(UNREADABLE),
+            }
+        }
     };
     from_millis(millis)
 }

@@ -39,8 +39,8 @@ impl Kind {
         Self::Nodata,
     ];
 
-    /// Those that judge readings in this version, in the order they are asked.
-    pub const BUILT: [Self; 8] = [
+    /// Those that judge readings, in the order they are asked. The server's clock tells of the other.
+    pub const JUDGING: [Self; 8] = [
         Self::Range,
         Self::Zscore,
         Self::Mad,

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod backtest;
 pub mod codec;
 pub mod command;
 pub mod deadlines;

@@ -113,7 +113,7 @@ pub struct Model {
     pub verdict: Verdict,
     /// Of the last reading that was scored.
     pub score: f64,
-    /// Scores of that reading by each detector that was on, in the order of [`Kind::BUILT`].
+    /// Scores of that reading by each detector that was on, in the order of [`Kind::JUDGING`].
     pub scores: Box<[f32]>,
     /// Late readings in a row.
     pub streak: LateStreak,
@@ -269,7 +269,7 @@ impl Model {
                 .get_or_insert_with(|| Box::new(Recent::new(profile.recent)))
                 .resize(profile.recent);
         }
-        let on = Kind::BUILT
+        let on = Kind::JUDGING
             .iter()
             .filter(|kind| profile.has(**kind))
             .count();
@@ -346,7 +346,7 @@ impl Model {
         if own == Some(Kind::Nodata) {
             outcome.own = Some(nodata::judge(None, profile));
         }
-        for kind in Kind::BUILT.into_iter().filter(|kind| profile.has(*kind)) {
+        for kind in Kind::JUDGING.into_iter().filter(|kind| profile.has(*kind)) {
             let score = match self.baseline.judge(kind, reading, profile, crossed, look) {
                 Judgement::Skipped => 0.0,
                 Judgement::Warming(needed) => {

@@ -20,11 +20,27 @@ pub struct Limits {
     pub critical_min: Option<f64>,
     /// Above is critical.
     pub critical_max: Option<f64>,
+    /// Half the distance between the lower and the upper limit, where there are both and they differ.
+    pub half_width: Option<f64>,
     /// How far inside a crossed limit counts as normal again.
     pub margin: f64,
 }
 
 impl Limits {
+    /// Works out what does not depend on a reading. Done for each reading, the processor would also calculate with the
+    /// rest of memory that a missing limit is, and where that looks like a number below 2e-308, it takes 100 ns for it.
+    fn prepared(self) -> Self {
+        let (low, high) = (
+            self.min.or(self.critical_min),
+            self.max.or(self.critical_max),
+        );
+        let half_width = low
+            .zip(high)
+            .map(|(low, high)| high / 2.0 - low / 2.0)
+            .filter(|width| *width > 0.0);
+        Self { half_width, ..self }
+    }
+
     /// Whether there is any on the sides that are watched.
     #[must_use]
     pub fn any(&self, watched: Direction) -> bool {
@@ -131,8 +147,10 @@ impl Profile {
                 max: number(Setting::Max),
                 critical_min: number(Setting::CriticalMin),
                 critical_max: number(Setting::CriticalMax),
+                half_width: None,
                 margin: number(Setting::ClearMargin).unwrap_or(0.0),
-            },
+            }
+            .prepared(),
             zscore: number(Setting::Zscore),
             mad: number(Setting::Mad),
             ewma: number(Setting::Ewma),

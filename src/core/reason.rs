@@ -52,7 +52,7 @@ fn of_unjudged(reading: Reading, outcome: &Outcome, profile: &Profile) -> String
             outcome.needed
         ),
         _ if !profile.enabled => "the rule says enabled no: archived, not scored".into(),
-        _ => match Kind::BUILT.iter().any(|kind| profile.has(*kind)) {
+        _ => match Kind::JUDGING.iter().any(|kind| profile.has(*kind)) {
             true => format!(
                 "no detector can judge a second reading of one instant ({})",
                 reading.at.millis()

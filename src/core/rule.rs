@@ -193,6 +193,32 @@ impl Rules {
         profile
     }
 
+    /// Rules of their own for that sensor alone: those that match it, and over them the changes, as an exact rule for its
+    /// key makes them (`inherit` takes away what such a rule sets).
+    ///
+    /// # Errors
+    /// [`Error::Limits`] when the limits of that rule would contradict each other.
+    pub fn of_sensor(&self, key: &[u8], changes: &[Change]) -> Result<Self, Error> {
+        let mut own = Self {
+            rules: self.matching(key).map(|(_, rule)| rule.clone()).collect(),
+            ..Self::default()
+        };
+        if !changes.is_empty() {
+            let last = own.rules.last().filter(|rule| rule.specificity.exact);
+            let rule = last.cloned().unwrap_or_else(|| {
+                let pattern = glob::escaped(key);
+                // Not by `new`: a key may be longer than a pattern.
+                Rule {
+                    specificity: glob::specificity(&pattern),
+                    pattern: pattern.into(),
+                    values: BTreeMap::new(),
+                }
+            });
+            own.put(rule.with(changes)?);
+        }
+        Ok(own)
+    }
+
     fn matching<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = (u32, &'a Rule)> {
         (0..)
             .zip(&self.rules)
@@ -229,8 +255,7 @@ fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
             }
         }
     }
-    let spoken = resolved.iter().any(|(setting, value, from)| match setting {
-        Setting::Auto => from.is_some(),
+    let others = resolved.iter().any(|(setting, value, _)| match setting {
         Setting::Min | Setting::Max | Setting::CriticalMin | Setting::CriticalMax => {
             *value != Value::Off
         }
@@ -239,12 +264,9 @@ fn cascade<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Resolved> {
         }
         _ => false,
     });
-    if !spoken
-        && let Some(slot) = resolved
-            .iter_mut()
-            .find(|(setting, ..)| *setting == Setting::Auto)
-    {
-        (slot.1, slot.2) = (Value::Switch(true), None);
+    let unset = |slot: &&mut Resolved| slot.0 == Setting::Auto && slot.2.is_none();
+    if others && let Some(auto) = resolved.iter_mut().find(unset) {
+        auto.1 = Value::Switch(false);
     }
     resolved
 }
@@ -364,6 +386,42 @@ mod tests {
         rules.set(b"*", &[(Setting::Max, None)]).unwrap();
         assert!(rules.list().is_empty());
         assert_eq!(rules.set(b"", &[]), Err(Error::Pattern));
+    }
+
+    #[test]
+    fn changes_for_one_sensor_lie_over_all_rules_that_match_it() {
+        let rules = rules(&[
+            ("*", &[(Setting::Max, "20"), (Setting::Clear, "5")]),
+            ("s*", &[(Setting::For, "2")]),
+            ("s[1]", &[(Setting::Max, "30")]),
+            ("other", &[(Setting::Max, "99")]),
+        ]);
+        let change = |setting: Setting, text: &str| {
+            let value = setting.parse(text.as_bytes()).unwrap();
+            (setting, value)
+        };
+        let own = |key: &str, changes: &[Change]| {
+            let own = rules.of_sensor(key.as_bytes(), changes).unwrap();
+            [Setting::Max, Setting::Clear, Setting::For]
+                .map(|setting| resolved(&own, key, setting).0)
+        };
+        assert_eq!(own("s1", &[]), ["30", "5", "2"]);
+        assert_eq!(own("s1", &[change(Setting::Max, "40")]), ["40", "5", "2"]);
+        let inherit = [change(Setting::Max, "inherit")];
+        assert_eq!(own("s1", &inherit), ["30", "5", "2"]);
+        assert_eq!(own("other", &inherit), ["20", "5", "1"]);
+        // A key is not a pattern, whatever is in it, and may be longer than one.
+        let odd = "s*[a]?\\";
+        assert_eq!(own(odd, &[change(Setting::Max, "40")]), ["40", "5", "2"]);
+        let long = "s".repeat(2000);
+        assert_eq!(own(&long, &[change(Setting::Max, "40")])[0], "40");
+        let own = rules.of_sensor(b"s1", &[]).unwrap();
+        assert_eq!(own.list().len(), 3, "no other sensor's rules");
+        let contradiction = [change(Setting::Min, "100")];
+        assert!(matches!(
+            rules.of_sensor(b"other", &contradiction),
+            Err(Error::Limits { .. })
+        ));
     }
 
     #[test]

@@ -60,14 +60,12 @@ pub struct Spec {
     pub default: &'static str,
     /// What it takes.
     pub domain: Domain,
-    /// Whether this version acts on it; if not, it can only be switched off.
-    pub built: bool,
     /// What it means, one line.
     pub meaning: &'static str,
 }
 
 macro_rules! settings {
-    ($($variant:ident $name:literal $default:literal $domain:expr, $built:ident, $meaning:literal;)*) => {
+    ($($variant:ident $name:literal $default:literal $domain:expr, $meaning:literal;)*) => {
         /// A setting, named as in [`Spec::name`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Setting { $(#[doc = $meaning] $variant,)* }
@@ -82,54 +80,52 @@ macro_rules! settings {
                 use Domain::*;
                 match self {
                     $(Self::$variant => Spec {
-                        name: $name, default: $default, domain: $domain, built: settings!(@ $built), meaning: $meaning,
+                        name: $name, default: $default, domain: $domain, meaning: $meaning,
                     },)*
                 }
             }
         }
     };
-    (@ built) => { true };
-    (@ later) => { false };
 }
 
 const YEARS_100: u64 = 3_155_760_000_000;
 const BIG: f64 = 1e300;
 
 settings! {
-    Enabled "enabled" "yes" Flag, built, "no: archive only";
-    Min "min" "-" Limit, built, "readings below are abnormal";
-    Max "max" "-" Limit, built, "readings above are abnormal";
-    CriticalMin "critical-min" "-" Limit, built, "readings below are critical";
-    CriticalMax "critical-max" "-" Limit, built, "readings above are critical";
-    Zscore "zscore" "off" Threshold, built, "k: beyond k standard deviations of the last `window` readings, the reading itself excluded";
-    Mad "mad" "off" Threshold, built, "k: robust z-score (0.6745·|x−median|/MAD) beyond k over the same window";
-    Ewma "ewma" "off" Threshold, built, "k: deviation from the exponentially weighted mean in its own standard deviations";
-    Alpha "alpha" "0.05" Number(1e-6, 1.0), built, "weight of a reading in `ewma`";
-    Rate "rate" "off" Threshold, built, "largest allowed change per second";
-    Cusum "cusum" "off" Threshold, built, "h: two-sided cumulative sum in standard deviations";
-    Drift "drift" "0.5" Number(0.0, 100.0), built, "k of `cusum`: the drift that is allowed for";
-    Auto "auto" "off" Switch, built, "the parameter-free detector";
-    Season "season" "86400000" Count(1000, YEARS_100), built, "ms: period of the cycle that `auto` learns";
-    Stuck "stuck" "off" Timeout, built, "ms without any change of value";
-    Nodata "nodata" "off" Timeout, built, "ms without a reading, by the server's clock";
-    Expire "expire" "off" Timeout, built, "ms without a reading after which the sensor is forgotten; its series stays";
-    Window "window" "30" Count(2, 10_000), built, "readings that `zscore` and `mad` compare with";
-    Critical "critical" "1.5" Number(1.0, 1e6), built, "a statistic at this multiple of its threshold is critical, not a warning";
-    Direction "direction" "both" Direction, built, "both, high or low: the side that is watched";
-    Mindev "mindev" "0" Number(0.0, BIG), built, "deviations smaller than this, in the sensor's unit, never fire (fixed limits apart)";
-    Warmup "warmup" "-" OptionalCount(0, 1_000_000), built, "readings before a statistical detector may fire; -: its own (zscore, mad: the window, at most 30; ewma: 30; cusum: 50; rate: 1; stuck needs none)";
-    Learn "learn" "yes" Flag, built, "no: anomalous readings do not enter the baseline";
-    For "for" "1" Count(1, 10_000), built, "consecutive abnormal readings before an episode fires";
-    Clear "clear" "3" Count(1, 10_000), built, "consecutive normal readings before it is resolved";
-    ClearMargin "clear-margin" "0" Number(0.0, BIG), built, "how far inside a crossed limit a reading must be to count as normal (hysteresis)";
-    Cooldown "cooldown" "0" Count(0, YEARS_100), built, "ms after resolved in which the sensor does not fire again (the episode is reopened silently)";
-    Repeat "repeat" "0" Count(0, YEARS_100), built, "ms between reminders while firing and not acknowledged; 0: none";
-    Budget "budget" "2592000000" Count(1000, YEARS_100), built, "ms: `auto` gives about one alert per sensor in this long on clean data";
-    Archive "archive" "yes" Flag, built, "write readings to the series";
-    Retention "retention" "0" Count(0, YEARS_100), built, "ms kept in a new series; 0: all";
-    ChunkSize "chunk-size" "1024" ChunkSize, built, "bytes of a chunk of a new series";
-    Recent "recent" "0" Count(0, 10_000), built, "readings kept in the model for window statistics, trend and sparkline";
-    Unit "unit" "" Text(32), built, "shown in reasons and alerts";
+    Enabled "enabled" "yes" Flag, "no: archive only";
+    Min "min" "-" Limit, "readings below are abnormal";
+    Max "max" "-" Limit, "readings above are abnormal";
+    CriticalMin "critical-min" "-" Limit, "readings below are critical";
+    CriticalMax "critical-max" "-" Limit, "readings above are critical";
+    Zscore "zscore" "off" Threshold, "k: beyond k standard deviations of the last `window` readings, the reading itself excluded";
+    Mad "mad" "off" Threshold, "k: robust z-score (0.6745·|x−median|/MAD) beyond k over the same window";
+    Ewma "ewma" "off" Threshold, "k: deviation from the exponentially weighted mean in its own standard deviations";
+    Alpha "alpha" "0.05" Number(1e-6, 1.0), "weight of a reading in `ewma`";
+    Rate "rate" "off" Threshold, "largest allowed change per second";
+    Cusum "cusum" "off" Threshold, "h: two-sided cumulative sum in standard deviations";
+    Drift "drift" "0.5" Number(0.0, 100.0), "k of `cusum`: the drift that is allowed for";
+    Auto "auto" "on" Switch, "the parameter-free detector; unless set, off where a limit or another statistical detector is set";
+    Season "season" "86400000" Count(1000, YEARS_100), "ms: period of the cycle that `auto` learns";
+    Stuck "stuck" "off" Timeout, "ms without any change of value";
+    Nodata "nodata" "off" Timeout, "ms without a reading, by the server's clock";
+    Expire "expire" "off" Timeout, "ms without a reading after which the sensor is forgotten; its series stays";
+    Window "window" "30" Count(2, 10_000), "readings that `zscore` and `mad` compare with";
+    Critical "critical" "1.5" Number(1.0, 1e6), "a statistic at this multiple of its threshold is critical, not a warning";
+    Direction "direction" "both" Direction, "both, high or low: the side that is watched";
+    Mindev "mindev" "0" Number(0.0, BIG), "deviations smaller than this, in the sensor's unit, never fire (fixed limits apart)";
+    Warmup "warmup" "-" OptionalCount(0, 1_000_000), "readings before a statistical detector may fire; -: its own (zscore, mad: the window, at most 30; ewma: 30; cusum: 50; rate: 1; stuck needs none)";
+    Learn "learn" "yes" Flag, "no: anomalous readings do not enter the baseline";
+    For "for" "1" Count(1, 10_000), "consecutive abnormal readings before an episode fires";
+    Clear "clear" "3" Count(1, 10_000), "consecutive normal readings before it is resolved";
+    ClearMargin "clear-margin" "0" Number(0.0, BIG), "how far inside a crossed limit a reading must be to count as normal (hysteresis)";
+    Cooldown "cooldown" "0" Count(0, YEARS_100), "ms after resolved in which the sensor does not fire again (the episode is reopened silently)";
+    Repeat "repeat" "0" Count(0, YEARS_100), "ms between reminders while firing and not acknowledged; 0: none";
+    Budget "budget" "2592000000" Count(1000, YEARS_100), "ms: `auto` gives about one alert per sensor in this long on clean data";
+    Archive "archive" "yes" Flag, "write readings to the series";
+    Retention "retention" "0" Count(0, YEARS_100), "ms kept in a new series; 0: all";
+    ChunkSize "chunk-size" "1024" ChunkSize, "bytes of a chunk of a new series";
+    Recent "recent" "0" Count(0, 10_000), "readings kept in the model for window statistics, trend and sparkline";
+    Unit "unit" "" Text(32), "shown in reasons and alerts";
 }
 
 impl Setting {
@@ -150,17 +146,12 @@ impl Setting {
     /// Reads a value of this setting; `None` means `inherit`: leave it to less specific rules.
     ///
     /// # Errors
-    /// [`Error::SettingValue`], or [`Error::NotBuilt`] when it would switch on what this version lacks.
+    /// [`Error::SettingValue`].
     pub fn parse(self, given: &[u8]) -> Result<Option<Value>, Error> {
         if given.eq_ignore_ascii_case(b"inherit") {
             return Ok(None);
         }
-        let Spec {
-            name,
-            domain,
-            built,
-            ..
-        } = self.spec();
+        let Spec { name, domain, .. } = self.spec();
         let value = std::str::from_utf8(given)
             .ok()
             .and_then(|text| domain.parse(text))
@@ -169,12 +160,6 @@ impl Setting {
                 given: given.to_vec(),
                 expected: domain.expected(),
             })?;
-        if !built && !matches!(value, Value::Off | Value::Switch(false)) {
-            return Err(Error::NotBuilt {
-                name,
-                accepted: "off",
-            });
-        }
         Ok(Some(value))
     }
 

@@ -39,6 +39,15 @@ pub(crate) struct Sensor {
 }
 
 impl Sensor {
+    /// A sensor that has sent these values, one a second from 0 on.
+    pub(crate) fn after(settings: &str, values: impl IntoIterator<Item = f64>) -> Self {
+        let mut sensor = Self::new(settings);
+        for (second, value) in (0..).zip(values) {
+            sensor.add(second * 1000, value);
+        }
+        sensor
+    }
+
     /// A sensor never seen before, with these settings for all sensors.
     pub(crate) fn new(settings: &str) -> Self {
         let mut sensor = Self {

@@ -43,6 +43,9 @@ impl Timestamp {
         None => unreachable!(),
     };
 
+    /// The last instant there is.
+    pub const MAX: Self = Self(NonZeroI64::MIN);
+
     /// An instant from integer milliseconds; `None` below zero, which no series can hold.
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
@@ -238,6 +241,13 @@ pub fn score(ratio: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_and_the_last_instant_are_what_they_say() {
+        assert_eq!(Timestamp::ZERO.millis(), 0);
+        assert_eq!(Timestamp::MAX.millis(), i64::MAX);
+        assert!(Timestamp::ZERO < Timestamp::MAX);
+    }
 
     #[test]
     fn a_timestamp_is_a_non_negative_integer_of_milliseconds() {

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
-use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::hook::{self, Captured};
 use crate::scan;
-use crate::server::{Ctx, Entries, Key, Mode, api};
+use crate::server::{Ctx, Entries, Key, Mode};
 use crate::state::{Place, State, with};
 
 /// Longest slice: short beside a request's own time, so that other clients hardly notice.
@@ -100,15 +99,7 @@ pub(crate) fn wake(ctx: Ctx) {
         !idle && !std::mem::replace(&mut state.backlog_awake, true)
     });
     if asleep {
-        // SAFETY: a live context; the timer has no data.
-        unsafe {
-            api!(RedisModule_CreateTimer(
-                ctx.raw(),
-                PAUSE,
-                Some(on_timer),
-                ptr::null_mut()
-            ))
-        };
+        ctx.after(PAUSE, on_timer);
     }
 }
 

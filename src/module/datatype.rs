@@ -87,6 +87,12 @@ pub(crate) fn model(key: &mut Key) -> Result<Option<&mut Model>, Error> {
     }
 }
 
+/// Whether a key that the server has opened, or null for none, holds a model.
+pub(crate) fn holds_model(key: *mut raw::RedisModuleKey) -> bool {
+    // SAFETY: promised by the server, which gives it to the callback of a walk.
+    unsafe { api!(RedisModule_ModuleTypeGetType(key)) == TYPE.load(Relaxed) }
+}
+
 /// The model at a key opened to be changed, a new one where there is no key.
 pub(crate) fn model_or_new(key: &mut Key) -> Result<&mut Model, Error> {
     if key.is_empty() {

@@ -12,6 +12,7 @@ use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
 use crate::audience::Audience;
+use crate::keyspace;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
@@ -224,6 +225,7 @@ pub(crate) fn replicate(
     if words.source.is_some() && !Audience::hears(ctx) {
         return;
     }
+    keyspace::pass_on_rules_due(ctx);
     let in_series = if archived == Archived::No {
         NO.get()
     } else {

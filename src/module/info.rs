@@ -96,6 +96,11 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             count("open_episodes", state.open.len() as u64);
             count("bytes", bytes);
             count("hook_usec", counts.hook_microseconds());
+            count("backtests", counts.backtests);
+            count("backtest_running", u64::from(state.backtest.is_some()));
+            count("backtest_slices", counts.backtest_slices);
+            count("backtest_usec", counts.backtest_microseconds);
+            count("backtest_longest_usec", counts.backtest_longest);
             count("add_usec", counts.add_microseconds());
         });
     });

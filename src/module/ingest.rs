@@ -149,7 +149,10 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
         })
     });
     model.reset();
-    with(|state| state.track(db, name, model));
+    with(|state| {
+        state.track(db, name, model);
+        state.time(db, name, model, Timestamp::ZERO, ctx.now());
+    });
     ctx.modified(sensor);
     ctx.replicate(c"ANOMALY.RESET", &[sensor]);
     if let Some(alert) = ended.flatten() {

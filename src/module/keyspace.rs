@@ -300,7 +300,9 @@ unsafe extern "C" fn on_module_change(
 }
 
 /// The file that a rewrite of the AOF writes has a place for rules in its RDB preamble, or else with the first sensor.
-/// Where there is neither, they must follow in the file of new commands, which the server has begun before it forks.
+/// Where there is neither, they must follow in the file of new commands, which the server has begun before it forks. Not
+/// from here: what is passed on in the midst of BGREWRITEAOF makes the server take that for a change, and replicas and
+/// whoever loads the file would run it again.
 unsafe extern "C" fn on_fork(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -315,23 +317,41 @@ unsafe extern "C" fn on_fork(
         if what != raw::REDISMODULE_SUBEVENT_FORK_CHILD_BORN || !ctx.rewrites_aof() {
             return;
         }
-        let Some((document, _)) = with(|state| state.settings_to_save()) else {
-            return;
-        };
-        let words: [&[u8]; 3] = [b"IMPORT", document.as_bytes(), b"REPLACE"];
-        ctx.replicate(
-            c"ANOMALY.CONFIG",
-            &borrowed(&words.map(|word| ctx.string(word))),
-        );
-        let before = ctx.db();
-        for (db, words) in with(|state| state.backlog_words()) {
-            if ctx.select(db) {
-                let words: Vec<_> = words.iter().map(|word| ctx.string(word)).collect();
-                ctx.replicate(c"ANOMALY._BACKLOG", &borrowed(&words));
-            }
-        }
-        ctx.select(before);
+        with(|state| state.rules_due = true);
+        ctx.after(0, on_rules_due);
     });
+}
+
+unsafe extern "C" fn on_rules_due(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    // SAFETY: the server gives a live context.
+    guard((), || pass_on_rules_due(unsafe { Ctx::new(ctx) }));
+}
+
+/// Passes the rules on if a rewrite of the AOF wants that: before whatever goes by them.
+pub(crate) fn pass_on_rules_due(ctx: Ctx) {
+    if !with(|state| state.rules_due) {
+        return;
+    }
+    if ctx.is_paused() {
+        return ctx.after(0, on_rules_due);
+    }
+    with(|state| state.rules_due = false);
+    let Some((document, _)) = with(|state| state.settings_to_save()) else {
+        return;
+    };
+    let words: [&[u8]; 3] = [b"IMPORT", document.as_bytes(), b"REPLACE"];
+    ctx.replicate(
+        c"ANOMALY.CONFIG",
+        &borrowed(&words.map(|word| ctx.string(word))),
+    );
+    let before = ctx.db();
+    for (db, words) in with(|state| state.backlog_words()) {
+        if ctx.select(db) {
+            let words: Vec<_> = words.iter().map(|word| ctx.string(word)).collect();
+            ctx.replicate(c"ANOMALY._BACKLOG", &borrowed(&words));
+        }
+    }
+    ctx.select(before);
 }
 
 /// A promoted replica goes on where its master was.

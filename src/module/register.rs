@@ -44,6 +44,7 @@ handlers! {
     "anomaly.madd" => commands::madd,
     "anomaly.info" => commands::info,
     "anomaly.alerts" => commands::alerts,
+    "anomaly.backtest" => commands::backtest,
     "anomaly.ack" => commands::ack,
     "anomaly.reset" => commands::reset,
     "anomaly.watch|set" => commands::watch_set,
@@ -102,14 +103,14 @@ fn register(ctx: Ctx, spec: &Spec, parent: Option<&str>, category: bool) -> Resu
     );
     let failed = |what: &str| format!("the server refused the {what} of the command {full}");
     let text = |text: &str| CString::new(text).unwrap_or_default();
-    let (name, flags) = (text(spec.name), text(flags(spec)));
+    let (name, flags) = (text(spec.name), text(&flags(spec)));
     let function = handler(&full);
     if function.is_none() && spec.subcommands.is_empty() {
         return Err(format!("the command {full} has no handler"));
     }
     let (first, last, step) = match spec.keys {
         Keys::None => (0, 0, 0),
-        Keys::One(at) => (at, at, 1),
+        Keys::One(at) | Keys::OneUnless(at, _) => (at, at, 1),
         Keys::Every(step) => (1, -1, step),
     };
     // SAFETY: a live context, C strings that are copied, a callback of the type the server expects.
@@ -159,8 +160,8 @@ fn register(ctx: Ctx, spec: &Spec, parent: Option<&str>, category: bool) -> Resu
     Ok(())
 }
 
-fn flags(spec: &Spec) -> &'static str {
-    match (spec.access, spec.fast) {
+fn flags(spec: &Spec) -> String {
+    let mut flags = match (spec.access, spec.fast) {
         _ if !spec.subcommands.is_empty() => "",
         (Access::Write, true) => "write deny-oom fast",
         (Access::Write, false) => "write deny-oom",
@@ -169,6 +170,15 @@ fn flags(spec: &Spec) -> &'static str {
         (Access::Read, true) => "readonly fast",
         (Access::Read, false) => "readonly",
     }
+    .to_owned();
+    if spec.blocking {
+        flags += " blocking";
+    }
+    if let Keys::OneUnless(..) = spec.keys {
+        // The server asks the command where its keys are.
+        flags += " getkeys-api no-mandatory-keys";
+    }
+    flags
 }
 
 fn categories(spec: &Spec, own: bool) -> String {
@@ -179,8 +189,11 @@ fn categories(spec: &Spec, own: bool) -> String {
     };
     let speed = if spec.fast { "fast" } else { "slow" };
     let own = if own { CATEGORY } else { "" };
+    let blocking = if spec.blocking { "blocking " } else { "" };
     match spec.subcommands {
-        [] => format!("{access} {speed} {own}").trim_end().to_owned(),
+        [] => format!("{access} {speed} {blocking}{own}")
+            .trim_end()
+            .to_owned(),
         _ => format!("slow {own}").trim_end().to_owned(),
     }
 }
@@ -277,10 +290,10 @@ impl Texts {
 fn key_specs(spec: &Spec) -> Vec<raw::RedisModuleCommandKeySpec> {
     let (at, lastkey, keystep) = match spec.keys {
         Keys::None => return Vec::new(),
-        Keys::One(at) => (at, 0, 1),
+        Keys::One(at) | Keys::OneUnless(at, _) => (at, 0, 1),
         Keys::Every(step) => (1, -1, step),
     };
-    let flags = match spec.access {
+    let mut flags = match spec.access {
         Access::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
         _ => {
             raw::REDISMODULE_CMD_KEY_RW
@@ -288,6 +301,9 @@ fn key_specs(spec: &Spec) -> Vec<raw::RedisModuleCommandKeySpec> {
                 | raw::REDISMODULE_CMD_KEY_UPDATE
         }
     };
+    if let Keys::OneUnless(..) = spec.keys {
+        flags |= raw::REDISMODULE_CMD_KEY_INCOMPLETE;
+    }
     // SAFETY: plain C structs and unions for which all zeros is the empty value, which also ends an array of them.
     unsafe {
         let end: raw::RedisModuleCommandKeySpec = std::mem::zeroed();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use redis_module::raw;
 
+use crate::datatype;
 use crate::fence::guard;
 use crate::server::{Ctx, Str, api};
 
@@ -16,7 +17,7 @@ pub(crate) struct Walk {
 }
 
 struct Visit<'a> {
-    visit: &'a mut dyn FnMut(&[u8]),
+    visit: &'a mut dyn FnMut(&[u8], *mut raw::RedisModuleKey),
 }
 
 impl Walk {
@@ -31,10 +32,31 @@ impl Walk {
 
     /// Walks on in the selected database until `end`; whether it is over.
     pub(crate) fn go_on(&mut self, ctx: Ctx, end: Instant, wanted: impl Fn(&[u8]) -> bool) -> bool {
+        self.gather(ctx, end, |name, _| wanted(name))
+    }
+
+    /// The same for keys that hold a model.
+    pub(crate) fn go_on_sensors(
+        &mut self,
+        ctx: Ctx,
+        end: Instant,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> bool {
+        self.gather(ctx, end, |name, key| {
+            wanted(name) && datatype::holds_model(key)
+        })
+    }
+
+    fn gather(
+        &mut self,
+        ctx: Ctx,
+        end: Instant,
+        wanted: impl Fn(&[u8], *mut raw::RedisModuleKey) -> bool,
+    ) -> bool {
         let mut found = std::mem::take(&mut self.found);
         let over = loop {
-            let over = self.step(ctx, |name| {
-                if wanted(name) {
+            let over = self.visit(ctx, |name, key| {
+                if wanted(name, key) {
                     found.insert(name.to_vec());
                 }
             });
@@ -48,10 +70,19 @@ impl Walk {
 
     /// Walks over a few keys more, which must not be changed meanwhile; whether it is over.
     pub(crate) fn step(&mut self, ctx: Ctx, mut visit: impl FnMut(&[u8])) -> bool {
+        self.visit(ctx, |name, _| visit(name))
+    }
+
+    fn visit(&mut self, ctx: Ctx, mut visit: impl FnMut(&[u8], *mut raw::RedisModuleKey)) -> bool {
         let mut visit = Visit { visit: &mut visit };
         let data = (&raw mut visit).cast();
         // SAFETY: a live context and cursor; `on_key` gets back the pointer to `visit`, which lives meanwhile.
         unsafe { api!(RedisModule_Scan(ctx.raw(), self.cursor, Some(on_key), data)) == 0 }
+    }
+
+    /// How many were wanted so far.
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
     }
 
     /// The names that were wanted.
@@ -70,13 +101,13 @@ impl Drop for Walk {
 unsafe extern "C" fn on_key(
     _: *mut raw::RedisModuleCtx,
     name: *mut raw::RedisModuleString,
-    _: *mut raw::RedisModuleKey,
+    key: *mut raw::RedisModuleKey,
     visit: *mut c_void,
 ) {
     guard((), || {
-        // SAFETY: the server passes on the pointer that `step` gave, and the live name of a key.
+        // SAFETY: the server passes on the pointer that `visit` gave, and the live name of a key.
         let (visit, name) = unsafe { (&mut *visit.cast::<Visit<'_>>(), Str::new(name)) };
-        (visit.visit)(name.bytes());
+        (visit.visit)(name.bytes(), key);
     });
 }
 

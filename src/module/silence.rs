@@ -12,7 +12,6 @@
 //! full time from then.
 
 use std::ffi::{c_int, c_void};
-use std::ptr;
 use std::time::{Duration, Instant};
 
 use anomaly_core::alert::Alert;
@@ -23,7 +22,7 @@ use anomaly_core::{Error, Model, Reading};
 use redis_module::raw;
 
 use crate::fence::{caught, guard};
-use crate::server::{Args, Called, Ctx, Key, Mode, Str, api};
+use crate::server::{Args, Called, Ctx, Key, Mode, Str};
 use crate::state::{Place, State, with};
 use crate::{datatype, effects, ingest, keyspace, scan};
 
@@ -115,20 +114,8 @@ pub(crate) fn wake(ctx: Ctx) {
         !idle && !std::mem::replace(&mut state.timers_awake, true)
     });
     if asleep {
-        start_timer(ctx, PAUSE);
+        ctx.after(PAUSE, on_timer);
     }
-}
-
-fn start_timer(ctx: Ctx, ms: i64) {
-    // SAFETY: a live context; the timer has no data.
-    unsafe {
-        api!(RedisModule_CreateTimer(
-            ctx.raw(),
-            ms,
-            Some(on_timer),
-            ptr::null_mut()
-        ))
-    };
 }
 
 unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
@@ -165,7 +152,7 @@ fn go_to_sleep(ctx: Ctx) {
         Some(pause)
     });
     if let Some(pause) = pause {
-        start_timer(ctx, pause);
+        ctx.after(pause, on_timer);
     }
 }
 

@@ -16,6 +16,7 @@ use lazy_static::lazy_static;
 
 use crate::audience::Audience;
 use crate::backlog::{Cursor, Search};
+use crate::backtest::Job;
 use crate::hook::{Arguments, Captured};
 use crate::keyspace::Unlinked;
 use crate::server::Ctx;
@@ -51,6 +52,13 @@ pub(crate) struct Counts {
     pub(crate) hook_timed_steps: u64,
     /// What those took.
     pub(crate) hook_nanoseconds: u64,
+    /// Backtests begun.
+    pub(crate) backtests: u64,
+    /// Their slices on the main thread.
+    pub(crate) backtest_slices: u64,
+    /// What those took of the main thread, together and the longest of them.
+    pub(crate) backtest_microseconds: u64,
+    pub(crate) backtest_longest: u64,
 }
 
 impl Counts {
@@ -116,10 +124,14 @@ pub(crate) struct State {
     pub(crate) cursors: BTreeMap<Place, Cursor>,
     /// A timer for it is running.
     pub(crate) backlog_awake: bool,
+    /// The backtest that is going on.
+    pub(crate) backtest: Option<Job>,
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
     pub(crate) audience: Audience,
+    /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
+    pub(crate) rules_due: bool,
     /// Settings come from a client from now on, no longer from the configuration.
     pub(crate) loaded: bool,
     /// TimeSeries was looked for and is not there; looked for again when a module is loaded.
@@ -157,9 +169,15 @@ impl State {
     #[cfg(debug_assertions)]
     #[expect(clippy::panic, reason = "it is what was asked for")]
     pub(crate) fn panic_if_asked(&mut self, sensor: &[u8]) {
-        if self.panic_in.take_if(|asked| asked == sensor).is_some() {
+        if self.panics_in(sensor) {
             panic!("provoked by ANOMALY._PANIC in a reading");
         }
+    }
+
+    /// Whether a panic was asked for in the next readings of that key.
+    #[cfg(debug_assertions)]
+    pub(crate) fn panics_in(&mut self, key: &[u8]) -> bool {
+        self.panic_in.take_if(|asked| asked == key).is_some()
     }
 
     /// Forgets all that an RDB file or a full AOF brings with it.

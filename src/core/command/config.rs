@@ -6,7 +6,7 @@ use crate::rule::{Change, Rule, Rules};
 use crate::setting::Setting;
 
 const PATTERN: Arg = Arg::new("pattern", ArgKind::Pattern);
-const SETTING: Arg = Arg::of(
+pub(super) const SETTING: Arg = Arg::of(
     "setting",
     ArgKind::Block,
     &[
@@ -177,14 +177,9 @@ pub fn help() -> Reply {
         } else {
             spec.default
         };
-        let later = if spec.built {
-            ""
-        } else {
-            " [not available in this version]"
-        };
         lines.push(format!("{} {default}", spec.name));
         lines.push(format!(
-            "    {}, or inherit: {}{later}.",
+            "    {}, or inherit: {}.",
             spec.domain.expected(),
             spec.meaning
         ));

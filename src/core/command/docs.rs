@@ -52,15 +52,10 @@ fn settings() -> String {
         } else {
             spec.default
         };
-        let later = if spec.built {
-            ""
-        } else {
-            " *(not in this version: only `off`)*"
-        };
         let (takes, meaning) = (cell(&spec.domain.expected()), cell(spec.meaning));
         writeln!(
             out,
-            "| `{}` | `{default}` | {takes} | {meaning}{later} |",
+            "| `{}` | `{default}` | {takes} | {meaning} |",
             spec.name
         )
         .unwrap();

@@ -121,7 +121,7 @@ fn episode(model: &Model) -> Reply {
 
 /// Each detector that is on: its score of the last reading, or of the time since, and what it expects of the next.
 fn detectors(model: &Model, profile: &Profile, now: Timestamp) -> Reply {
-    let on = Kind::BUILT.into_iter().filter(|kind| profile.has(*kind));
+    let on = Kind::JUDGING.into_iter().filter(|kind| profile.has(*kind));
     let mut baseline = model.baseline.clone();
     baseline.fit(profile);
     let rows = on.enumerate().map(|(index, kind)| {

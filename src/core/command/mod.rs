@@ -5,6 +5,7 @@
 pub mod ack;
 pub mod add;
 pub mod alerts;
+pub mod backtest;
 pub mod config;
 pub mod info;
 pub mod madd;
@@ -20,6 +21,7 @@ pub const COMMANDS: &[Spec] = &[
     info::SPEC,
     alerts::SPEC,
     ack::SPEC,
+    backtest::SPEC,
     reset::SPEC,
 ];
 
@@ -42,6 +44,8 @@ pub struct Spec {
     pub access: Access,
     /// Whether it takes constant time.
     pub fast: bool,
+    /// Whether its client may have to wait while others go on.
+    pub blocking: bool,
     /// Where its keys are.
     pub keys: Keys,
     /// Its arguments, in order.
@@ -68,6 +72,8 @@ pub enum Keys {
     None,
     /// One, at that position.
     One(i32),
+    /// One, at that position, unless that word stands there.
+    OneUnless(i32, &'static str),
     /// From the first argument on, every n-th argument.
     Every(i32),
 }
@@ -231,6 +237,7 @@ const fn read(name: &'static str, summary: &'static str, arity: i32, args: &'sta
         arity,
         access: Access::Read,
         fast: false,
+        blocking: false,
         keys: Keys::None,
         args,
         subcommands: &[],

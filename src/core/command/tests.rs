@@ -77,6 +77,12 @@ fn keys_are_where_the_arguments_say() {
                 assert_eq!(position as usize, path.len(), "{path:?}");
                 assert!(is_key(spec.args.first()), "{path:?}");
             }
+            Keys::OneUnless(position, word) => {
+                let first = spec.args.first().unwrap();
+                assert_eq!(position as usize, path.len(), "{path:?}");
+                assert!(is_key(first.parts.first()), "{path:?}");
+                assert_eq!(first.parts[1].token, Some(word), "{path:?}");
+            }
             Keys::Every(step) => {
                 let block = spec.args.first().unwrap();
                 assert!(block.multiple && is_key(block.parts.first()), "{path:?}");
@@ -113,6 +119,7 @@ fn the_syntax_is_as_documented() {
         "ANOMALY.MADD key timestamp|* value [key timestamp|* value …]",
         "ANOMALY.INFO key",
         "ANOMALY.ACK key [BY name] [COMMENT text]",
+        "ANOMALY.BACKTEST key|MATCH pattern from to [DIFF] [name value …]",
         "ANOMALY.RESET key",
     ] {
         let name = line.split(' ').next().unwrap().to_lowercase();
@@ -160,8 +167,7 @@ fn documented(design: &str) -> Vec<(String, String)> {
         let defaults: Vec<_> = match cells[2] {
             "none (`-`)" | "per detector" => vec!["-"; names.len()],
             "\"\"" => vec![""],
-            // Until `auto` is built.
-            text if text.starts_with("on unless") => vec!["off"],
+            text if text.starts_with("on unless") => vec!["on"],
             text if names.len() > 1 => text.split(", ").collect(),
             text => vec![text],
         };
@@ -744,6 +750,8 @@ proptest! {
             crate::document::import(args[0]).err(),
             watch::parse_set(args[0], &args[1..], true).err(),
             watch::parse_set(b"s", &args, false).err(),
+            backtest::Query::parse(&args).err(),
+            backtest::Query::parse(&[args[0], b"-", b"+", args[1], args[2]]).err(),
         ].into_iter().flatten() {
             let text = error.to_string();
             let coded = text.starts_with("ERR ") || text.starts_with("CROSSSLOT ");

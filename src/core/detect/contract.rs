@@ -207,13 +207,13 @@ fn row(kind: Kind) -> Row {
             },
             ..plain
         },
-        other => panic!("{} is built: give it a row", other.word()),
+        other => panic!("{} judges readings: give it a row", other.word()),
     }
 }
 
 /// All but `auto`, whose statistic has no closed form: `auto/tests.rs` holds it to the same contract.
 fn rows() -> impl Iterator<Item = Row> {
-    Kind::BUILT
+    Kind::JUDGING
         .into_iter()
         .filter(|kind| *kind != Kind::Auto)
         .map(row)
@@ -305,7 +305,7 @@ fn abnormal(verdict: Verdict) -> bool {
 }
 
 #[test]
-fn every_built_detector_has_a_row_that_switches_on_it_alone() {
+fn every_detector_has_a_row_that_switches_on_it_alone() {
     for row in rows() {
         let profile = row.fresh("").profile();
         let on: Vec<_> = Kind::ALL

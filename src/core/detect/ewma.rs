@@ -78,14 +78,6 @@ mod tests {
     use crate::units::Severity;
     use proptest::prelude::*;
 
-    fn after(settings: &str, values: impl IntoIterator<Item = f64>) -> Sensor {
-        let mut sensor = Sensor::new(settings);
-        for (second, value) in (0..).zip(values) {
-            sensor.add(second * 1000, value);
-        }
-        sensor
-    }
-
     proptest! {
         #![proptest_config(cases(200))]
 
@@ -134,7 +126,9 @@ mod tests {
     fn the_mean_follows_a_new_level_the_faster_the_greater_the_weight() {
         let shifted = || (0..60).map(|i| if i < 40 { f64::from(i % 2) } else { 100.0 });
         for (settings, gone) in [("ewma 3 alpha 0.01", 0.4), ("ewma 3 alpha 0.5", 0.999)] {
-            let found = after(settings, shifted()).ask(99_000, 100.0).finding;
+            let found = Sensor::after(settings, shifted())
+                .ask(99_000, 100.0)
+                .finding;
             let expected = found.unwrap().expected.unwrap();
             if gone > 0.5 {
                 assert!(expected > 100.0 * gone, "{settings}: {expected}");
@@ -149,7 +143,8 @@ mod tests {
         let moved = (0..30).map(|i| f64::from(i).sin()).chain([1e6]);
         for alpha in ["0.05", "0.3", "1"] {
             let still = std::iter::repeat_n(0.1 + 0.2, 40_000);
-            let mut sensor = after(&format!("ewma 3 alpha {alpha}"), moved.clone().chain(still));
+            let mut sensor =
+                Sensor::after(&format!("ewma 3 alpha {alpha}"), moved.clone().chain(still));
             assert_eq!(sensor.ask(99_000_000, 0.1 + 0.2).score(), 0.0, "{alpha}");
             let change = sensor.ask(99_000_000, 0.300_001).finding.unwrap();
             assert_eq!(

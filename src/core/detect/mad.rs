@@ -45,14 +45,6 @@ mod tests {
     use crate::units::Severity;
     use proptest::prelude::*;
 
-    fn after(settings: &str, values: impl IntoIterator<Item = f64>) -> Sensor {
-        let mut sensor = Sensor::new(settings);
-        for (second, value) in (0..).zip(values) {
-            sensor.add(second * 1000, value);
-        }
-        sensor
-    }
-
     fn median(values: &mut [f64]) -> f64 {
         values.sort_by(f64::total_cmp);
         let n = values.len();
@@ -121,18 +113,18 @@ mod tests {
     fn outliers_in_the_window_do_not_hide_the_next_one() {
         let noise = |i: i32| f64::from(i * 7 % 11) / 10.0;
         let values = (0..60).map(|i| if i % 4 == 0 { 1e3 } else { noise(i) });
-        let mut robust = after("mad 5", values.clone());
+        let mut robust = Sensor::after("mad 5", values.clone());
         assert_eq!(
             robust.ask(99_000, 50.0).finding.unwrap().severity,
             Some(Severity::Critical)
         );
-        let mut plain = after("zscore 3", values);
+        let mut plain = Sensor::after("zscore 3", values);
         assert_eq!(plain.ask(99_000, 50.0).finding.unwrap().severity, None);
     }
 
     #[test]
     fn a_sensor_that_mostly_repeats_one_value_is_judged_by_its_standard_deviation() {
-        let mut sensor = after(
+        let mut sensor = Sensor::after(
             "mad 4",
             (0..60).map(|i| if i % 5 == 0 { 21.5 } else { 21.4 }),
         );
@@ -142,7 +134,7 @@ mod tests {
 
     #[test]
     fn any_change_of_a_sensor_that_never_changed_is_as_far_out_as_it_gets() {
-        let mut sensor = after("mad 3", [20.0; 40]);
+        let mut sensor = Sensor::after("mad 3", [20.0; 40]);
         assert_eq!(sensor.ask(99_000, 20.0).score(), 0.0);
         let changed = sensor.ask(99_000, 20.001).finding.unwrap();
         assert_eq!(
@@ -156,9 +148,9 @@ mod tests {
     #[test]
     fn switched_on_late_it_knows_the_window_that_zscore_has_kept() {
         let values = (0..45).map(|i| f64::from(i % 9));
-        let mut late = after("zscore 1000", values.clone());
+        let mut late = Sensor::after("zscore 1000", values.clone());
         late.set("mad 3 zscore off");
-        let mut early = after("mad 3", values);
+        let mut early = Sensor::after("mad 3", values);
         assert_eq!(late.ask(99_000, 30.0), early.ask(99_000, 30.0));
         late.set("window 10");
         early.set("window 10");

@@ -23,13 +23,10 @@ pub fn judge(value: f64, profile: &Profile, crossed: Crossed) -> Judgement {
         max,
         critical_min,
         critical_max,
+        half_width,
         margin,
     } = profile.limits;
     let (low, high) = (min.or(critical_min), max.or(critical_max));
-    let half_width = low
-        .zip(high)
-        .map(|(low, high)| high / 2.0 - low / 2.0)
-        .filter(|w| *w > 0.0);
     let edges = [
         Edge {
             side: Side::High,

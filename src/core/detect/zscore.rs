@@ -42,14 +42,6 @@ mod tests {
     use crate::testing::Sensor;
     use crate::units::Severity;
 
-    fn after(settings: &str, values: impl IntoIterator<Item = f64>) -> Sensor {
-        let mut sensor = Sensor::new(settings);
-        for (second, value) in (0..).zip(values) {
-            sensor.add(second * 1000, value);
-        }
-        sensor
-    }
-
     #[test]
     fn it_needs_the_window_but_at_most_thirty_readings() {
         for (settings, needed) in [
@@ -71,7 +63,7 @@ mod tests {
 
     #[test]
     fn any_change_of_a_sensor_that_never_changed_is_as_far_out_as_it_gets() {
-        let mut sensor = after("zscore 3", [20.0; 40]);
+        let mut sensor = Sensor::after("zscore 3", [20.0; 40]);
         assert_eq!(sensor.ask(99_000, 20.0).score(), 0.0);
         let changed = sensor.ask(99_000, 20.001).finding.unwrap();
         assert_eq!(
@@ -91,7 +83,7 @@ mod tests {
     #[test]
     fn the_reading_itself_is_not_in_the_window() {
         // With itself in it, no reading of 5 can be beyond 1.8 standard deviations.
-        let mut sensor = after("zscore 3 window 5", [1.0, -1.0, 1.0, -1.0, 0.0]);
+        let mut sensor = Sensor::after("zscore 3 window 5", [1.0, -1.0, 1.0, -1.0, 0.0]);
         let found = sensor.ask(99_000, 100.0).finding.unwrap();
         assert_eq!((found.expected, found.ratio), (Some(0.0), 100.0 / 3.0));
     }
@@ -99,14 +91,14 @@ mod tests {
     #[test]
     fn only_the_last_readings_count() {
         let shifted = (0..60).map(|i| if i < 30 { 1e3 } else { f64::from(i % 2) });
-        let mut sensor = after("zscore 3", shifted);
+        let mut sensor = Sensor::after("zscore 3", shifted);
         let found = sensor.ask(99_000, 0.5).finding.unwrap();
         assert_eq!((found.expected, found.severity), (Some(0.5), None));
     }
 
     #[test]
     fn the_band_is_k_deviations_wide_and_at_least_mindev() {
-        let mut sensor = after("zscore 3 window 5", [1.0, -1.0, 1.0, -1.0, 0.0]);
+        let mut sensor = Sensor::after("zscore 3 window 5", [1.0, -1.0, 1.0, -1.0, 0.0]);
         let band = |sensor: &mut Sensor| {
             let found = sensor.ask(99_000, 0.0).finding.unwrap();
             (found.lower, found.upper)

@@ -14,7 +14,7 @@ pub(crate) use rules::{
     config_del, config_export, config_get, config_help, config_import, config_list, config_resolve,
     config_set,
 };
-pub(crate) use sensors::{ack, alerts, info, load, reset};
+pub(crate) use sensors::{ack, alerts, backtest, info, load, reset};
 pub(crate) use streams::{backlog, watch_del, watch_get, watch_help, watch_list, watch_set};
 
 fn sensor(args: Args<'_>, index: usize) -> Result<Str<'_>, Error> {

@@ -1,8 +1,9 @@
-//! INFO, ALERTS, ACK, RESET and the internal `_load`.
+//! INFO, ALERTS, BACKTEST, ACK, RESET and the internal `_load`.
 
 use anomaly_core::alert::Alert;
 use anomaly_core::command::ack::Ack;
-use anomaly_core::command::alerts::{self, Query};
+use anomaly_core::command::alerts;
+use anomaly_core::command::backtest::{Query, is_key};
 use anomaly_core::command::{Reply, info};
 use anomaly_core::model::Model;
 use anomaly_core::{Error, codec, key};
@@ -63,9 +64,9 @@ pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn alerts(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
-    let rows = match Query::parse(&args.rest(1))? {
-        Query::Streams => alert_streams(ctx),
-        Query::Open(filter) => {
+    let rows = match alerts::Query::parse(&args.rest(1))? {
+        alerts::Query::Streams => alert_streams(ctx),
+        alerts::Query::Open(filter) => {
             let most = filter.count.unwrap_or(usize::MAX);
             let wanted = |place: Place| {
                 let (db, name) = place;
@@ -83,6 +84,16 @@ pub(crate) fn alerts(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     };
     reply::send(ctx, &Reply::Array(rows));
     Ok(())
+}
+
+pub(crate) fn backtest(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    if ctx.asks_for_keys() {
+        if is_key(args.bytes(1)) {
+            ctx.reads_key_at(1);
+        }
+        return Ok(());
+    }
+    crate::backtest::begin(ctx, Query::parse(&args.rest(1))?)
 }
 
 /// Looks at the model of a place, if there still is one.

@@ -63,8 +63,7 @@ impl Ctx {
             != 0
     }
 
-    /// Whether a child is rewriting the AOF and something may be passed on: while a failover is being prepared, the
-    /// server takes that for a bug and ends.
+    /// Whether a child is rewriting the AOF.
     pub(crate) fn rewrites_aof(self) -> bool {
         // SAFETY: a live context and C strings; what is asked for is freed.
         unsafe {
@@ -76,12 +75,12 @@ impl Ctx {
                 ptr::null_mut()
             ));
             api!(RedisModule_FreeServerInfo(self.0, info));
-            rewrites == 1 && !self.is_paused()
+            rewrites == 1
         }
     }
 
-    /// Whether nothing may be passed on, since a failover is being prepared.
-    fn is_paused(self) -> bool {
+    /// Whether nothing may be passed on, since a failover is being prepared: the server would take that for a bug and end.
+    pub(crate) fn is_paused(self) -> bool {
         // SAFETY: takes no arguments and has no effect.
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
     }
@@ -99,6 +98,34 @@ impl Ctx {
     /// Whether work of our own choosing may write now: no failover is being prepared, and there is memory.
     pub(crate) fn may_write(self) -> bool {
         !self.is_paused() && !self.is_out_of_memory()
+    }
+
+    /// Whether the client of a command may wait: not in MULTI, in a script, or where its master or a file sends it.
+    pub(crate) fn may_wait(self) -> bool {
+        let hurried = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
+            | raw::REDISMODULE_CTX_FLAGS_LOADING;
+        self.flags() & hurried == 0
+    }
+
+    /// Whether the server only asks where the keys of a command are.
+    pub(crate) fn asks_for_keys(self) -> bool {
+        // SAFETY: a live context of a command.
+        unsafe { api!(RedisModule_IsKeysPositionRequest(self.0)) != 0 }
+    }
+
+    /// Answers that: a key that is read.
+    pub(crate) fn reads_key_at(self, position: c_int) {
+        let flags = raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS;
+        // SAFETY: a live context of a command that was asked for its keys.
+        unsafe {
+            api!(RedisModule_KeyAtPosWithFlags(
+                self.0,
+                position,
+                flags as c_int
+            ))
+        };
     }
 
     pub(crate) fn is_cluster(self) -> bool {
@@ -187,6 +214,23 @@ impl Ctx {
                 None
             )) == OK
         }
+    }
+
+    /// Has the server call this in so many ms, as soon as it comes to its timers.
+    pub(crate) fn after(
+        self,
+        ms: i64,
+        callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void),
+    ) {
+        // SAFETY: a live context; the timer has no data.
+        unsafe {
+            api!(RedisModule_CreateTimer(
+                self.0,
+                ms,
+                Some(callback),
+                ptr::null_mut()
+            ))
+        };
     }
 
     /// Tells keyspace subscribers of an event at a key.

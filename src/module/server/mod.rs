@@ -1,21 +1,27 @@
 //! The server's module API in safe Rust: contexts, strings, keys, calls. Most of the project's `unsafe` is here.
 
+mod blocked;
 mod called;
 mod ctx;
 mod entries;
 mod key;
+mod range;
 mod strings;
+mod user;
 
 use std::ffi::{CString, c_int};
 use std::ptr;
 
 use redis_module::raw;
 
+pub(crate) use blocked::{Blocked, Replier};
 pub(crate) use called::Called;
 pub(crate) use ctx::Ctx;
 pub(crate) use entries::{Entries, Entry, Fields};
 pub(crate) use key::{Key, Mode};
+pub(crate) use range::Sample;
 pub(crate) use strings::{Args, Constant, OwnedStr, Str, borrowed};
+pub(crate) use user::User;
 
 /// What a callback returns when all is well.
 pub(crate) const OK: c_int = raw::REDISMODULE_OK as c_int;

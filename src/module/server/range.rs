@@ -1,0 +1,117 @@
+//! Samples of a series.
+
+use std::ffi::c_int;
+
+use anomaly_core::units::{Timestamp, number};
+use redis_module::raw;
+
+use super::{Called, Ctx, Str, api};
+
+/// Time in ms and value.
+pub(crate) type Sample = (i64, f64);
+
+impl Ctx {
+    /// At most so many samples of a series in a range of time, both ends included, the oldest first.
+    pub(crate) fn range(
+        self,
+        series: Str<'_>,
+        from: Timestamp,
+        to: Timestamp,
+        count: usize,
+    ) -> Result<Vec<Sample>, Called> {
+        let [from, to] = [from, to].map(|at| self.string(at.millis().to_string().as_bytes()));
+        let (word, count) = (
+            self.string(b"COUNT"),
+            self.string(count.to_string().as_bytes()),
+        );
+        let args = [
+            series,
+            from.borrow(),
+            to.borrow(),
+            word.borrow(),
+            count.borrow(),
+        ];
+        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
+        // SAFETY: as in `Ctx::call`; the reply is freed here or by `Called`.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"TS.RANGE".as_ptr(),
+                c"v".as_ptr(),
+                argv,
+                args.len()
+            ));
+            let is_array = !reply.is_null()
+                && api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
+            if !is_array {
+                return Err(Called::of(reply));
+            }
+            let len = api!(RedisModule_CallReplyLength(reply));
+            let samples = (0..len).filter_map(|at| sample(reply, at)).collect();
+            api!(RedisModule_FreeCallReply(reply));
+            Ok(samples)
+        }
+    }
+}
+
+impl Ctx {
+    /// How many samples a chunk of a series holds, on average. TimeSeries decodes all of a chunk to give any of it.
+    pub(crate) fn samples_per_chunk(self, series: Str<'_>) -> Result<u64, Called> {
+        // SAFETY: as in `range`.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"TS.INFO".as_ptr(),
+                c"s".as_ptr(),
+                series.raw()
+            ));
+            let is_array = !reply.is_null()
+                && api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
+            if !is_array {
+                return Err(Called::of(reply));
+            }
+            let count = |name: &[u8]| {
+                let len = api!(RedisModule_CallReplyLength(reply));
+                let element = |at| api!(RedisModule_CallReplyArrayElement(reply, at));
+                let at = (0..len)
+                    .step_by(2)
+                    .find(|at| text(element(*at)) == Some(name))?;
+                u64::try_from(api!(RedisModule_CallReplyInteger(element(at + 1)))).ok()
+            };
+            let (samples, chunks) = (count(b"totalSamples"), count(b"chunkCount"));
+            api!(RedisModule_FreeCallReply(reply));
+            Ok(samples.unwrap_or(0) / chunks.unwrap_or(1).max(1))
+        }
+    }
+}
+
+/// The bytes of a string, as long as it lives.
+///
+/// # Safety
+/// `reply` must be live, or null.
+unsafe fn text<'a>(reply: *mut raw::RedisModuleCallReply) -> Option<&'a [u8]> {
+    if reply.is_null() {
+        return None;
+    }
+    let mut len = 0;
+    // SAFETY: promised by the caller; what is no string gives null.
+    unsafe {
+        let start = api!(RedisModule_CallReplyStringPtr(reply, &raw mut len));
+        (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), len))
+    }
+}
+
+/// The sample at a position of the reply: an array of time and value.
+///
+/// # Safety
+/// `reply` must be a live array.
+unsafe fn sample(reply: *mut raw::RedisModuleCallReply, at: usize) -> Option<Sample> {
+    // SAFETY: promised by the caller; elements belong to the array, and null is what a missing one is.
+    unsafe {
+        let pair = api!(RedisModule_CallReplyArrayElement(reply, at));
+        let time = api!(RedisModule_CallReplyArrayElement(pair, 0));
+        let value = api!(RedisModule_CallReplyArrayElement(pair, 1));
+        let value = number(text(value)?)?;
+        (!time.is_null()).then(|| (api!(RedisModule_CallReplyInteger(time)), value))
+    }
+}

@@ -1,0 +1,35 @@
+//! The user of a client, and what that user may read.
+
+use redis_module::raw;
+
+use super::{Ctx, OK, OwnedStr, Str, api};
+
+/// The name of a user.
+pub(crate) struct User(OwnedStr);
+
+impl User {
+    /// The user of the client that sent a command; `None` for another module's or the server's own, who may do anything.
+    pub(crate) fn of(ctx: Ctx) -> Option<Self> {
+        // SAFETY: a live context; the string is ours to free.
+        let name = unsafe {
+            let client = api!(RedisModule_GetClientId(ctx.raw()));
+            api!(RedisModule_GetClientUserNameById(ctx.raw(), client))
+        };
+        (!name.is_null()).then(|| Self(OwnedStr::of(name)))
+    }
+
+    /// Whether the user may read a key now. One who was deleted may not.
+    pub(crate) fn may_read(&self, key: Str<'_>) -> bool {
+        // SAFETY: live strings; the user is freed here.
+        unsafe {
+            let user = api!(RedisModule_GetModuleUserFromUserName(self.0.raw()));
+            if user.is_null() {
+                return false;
+            }
+            let access = raw::REDISMODULE_CMD_KEY_ACCESS as std::ffi::c_int;
+            let may = api!(RedisModule_ACLCheckKeyPermissions(user, key.raw(), access)) == OK;
+            api!(RedisModule_FreeModuleUser(user));
+            may
+        }
+    }
+}
