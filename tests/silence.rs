@@ -1,10 +1,11 @@
 //! `nodata` and `expire`: what the server does of its own accord about sensors that send nothing.
 
 use anomaly_tests::{
-    Args, Builder, Server, Stop, args, assert_same, call, call_many, field, float, int, is_nil,
-    list, text,
+    Args, Builder, Server, Stop, args, assert_same, bytes, call, call_many, field, float, int,
+    is_nil, list, text,
 };
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 type Fields = Vec<(String, String)>;
 
@@ -469,6 +470,133 @@ fn nothing_is_decided_while_the_server_cannot_take_readings_in() {
         now(&server) > from + 1800,
         "its time begins when it could send again"
     );
+}
+
+/// Producers that each send every 50 ms, as long as the work goes on.
+fn with_producers(server: &Server, work: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for n in 0..10 {
+            let stop = &stop;
+            threads.spawn(move || {
+                let mut connection = server.conn();
+                while !stop.load(Relaxed) {
+                    call(
+                        &mut connection,
+                        &args!["ANOMALY.ADD", format!("p:{n}"), "*", 1],
+                    );
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            server.wait_until("all send", || count(server, "timed_sensors") == 10);
+            work();
+        }));
+        stop.store(true, Relaxed);
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_was_held_up_misses_nobody_who_sends() {
+    let server = Server::start();
+    set(&server, "* nodata 600 expire 900 auto off");
+    with_producers(&server, || {
+        server.cmd(&["DEBUG", "SLEEP", "1.2"]);
+        server.signal("STOP");
+        std::thread::sleep(Duration::from_millis(1200));
+        server.signal("CONT");
+        let before = count(&server, "readings");
+        server.wait_until("they go on", || count(&server, "readings") > before + 100);
+    });
+    assert_eq!(count(&server, "forgotten"), 0);
+    assert_eq!(events(&server), [""; 0]);
+    server.wait_until("now they are silent", || count(&server, "forgotten") == 10);
+}
+
+#[test]
+fn a_server_that_refuses_writes_forgets_nobody() {
+    let server = Server::start();
+    set(&server, "* nodata 300 expire 500 auto off");
+    add(&server, "s", 1.0);
+    server.cmd(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let refused = server.refuses(&args!["ANOMALY.ADD", "s", "*", 1]);
+    assert!(refused.starts_with("NOREPLICAS"), "{refused}");
+    let later = now(&server) + 1500;
+    server.wait_until("time passes", || now(&server) > later);
+    assert_eq!((count(&server, "forgotten"), events(&server).len()), (0, 0));
+    server.cmd(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    server.wait_until("it is forgotten now", || count(&server, "forgotten") == 1);
+}
+
+#[test]
+fn what_is_restored_and_renamed_has_its_full_time() {
+    let server = Server::start();
+    add(&server, "w", 1.0);
+    set(&server, &format!("n:* nodata 60000 {ONLY}"));
+    add(&server, "n:1", 1.0);
+    let payloads = ["w", "n:1"].map(|key| bytes(&server.cmd(&["DUMP", key])));
+    server.cmd(&["DEL", "w", "n:1"]);
+    set(&server, &format!("n:* nodata 400 {ONLY}"));
+    let later = now(&server) + 800;
+    server.wait_until("time passes", || now(&server) > later);
+    server.cmd(&args!["RESTORE", "n:2", 0, payloads[1]]);
+    server.cmd(&["RENAME", "n:2", "n:3"]);
+    server.cmd(&args!["RESTORE", "w:1", 0, payloads[0]]);
+    set(&server, &format!("w:* nodata 400 {ONLY}"));
+    let began = now(&server);
+    server.wait_until("they fire", || events(&server).len() == 2);
+    for (_, alert) in server.stream("anomaly:alerts") {
+        assert!(
+            value(&alert, "reason").contains("no reading for"),
+            "{alert:?}"
+        );
+    }
+    assert!(
+        now(&server) - began >= 390,
+        "not before their time was over"
+    );
+}
+
+#[test]
+fn databases_that_are_swapped_while_sensors_are_looked_for_lose_none() {
+    let server = Server::start();
+    let mut connection = server.conn();
+    set(&server, ONLY_LATER);
+    let script = "for i = ARGV[1], ARGV[2] do redis.call('ANOMALY.ADD', 's:' .. i, 1000, 5) end";
+    for db in 0..2 {
+        call(&mut connection, &args!["SELECT", db]);
+        for first in (0..30_000).step_by(10_000) {
+            call(
+                &mut connection,
+                &args!["EVAL", script, 0, first, first + 9_999],
+            );
+        }
+    }
+    set(&server, "* nodata 3600000");
+    server.wait_until("some are found", || count(&server, "timed_sensors") > 0);
+    server.cmd(&["SWAPDB", "0", "1"]);
+    server.wait_until("all are found", || {
+        count(&server, "timed_sensors") == 60_000
+    });
+}
+
+#[test]
+fn a_sensor_that_was_told_of_costs_no_more_looks_until_it_sends() {
+    let server = Server::start();
+    set(&server, "* nodata 100 auto off clear 1");
+    add(&server, "s", 1.0);
+    server.wait_until("all is told", || events(&server) == ["firing", "escalated"]);
+    server.wait_until("it is no longer timed", || {
+        count(&server, "timed_sensors") == 0
+    });
+    add(&server, "s", 1.0);
+    server.wait_until("it is missed again", || {
+        events(&server) == ["firing", "escalated", "resolved", "firing", "escalated"]
+    });
 }
 
 #[test]

@@ -213,6 +213,7 @@ impl Model {
         };
         Self {
             alarm,
+            arrived: Timestamp::ZERO,
             timer: 0,
             profile: None,
             epoch: 0,

@@ -4,6 +4,8 @@
 //! go by reading times: the instant of a silence is the newest reading's time and as much later as it is since it arrived.
 //! The server that decides says that instant and the length of the silence; every other one takes its word.
 
+use std::collections::VecDeque;
+
 use crate::detect::nodata;
 use crate::episode::{Phase, Step};
 use crate::key::fingerprint;
@@ -21,6 +23,30 @@ pub struct Silence {
     pub at: Timestamp,
     /// How long it has lasted, in ms.
     pub ms: i64,
+}
+
+/// Stretches in which the server ran and yet took no readings in: it was stopped, or busy with something else. The last few.
+#[derive(Clone, Debug, Default)]
+pub struct Stalls(VecDeque<(Timestamp, u64)>);
+
+impl Stalls {
+    /// How many are kept.
+    const MOST: usize = 64;
+
+    /// Notes one of so many ms.
+    pub fn add(&mut self, end: Timestamp, ms: u64) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((end, ms));
+    }
+
+    /// What a silence that began at an instant is to be counted from: as much later as has been lost since.
+    #[must_use]
+    pub fn after(&self, since: Timestamp) -> Timestamp {
+        let later = self.0.iter().rev().take_while(|(end, _)| *end > since);
+        since.plus(later.map(|(_, ms)| ms).sum())
+    }
 }
 
 /// What the time has come for.
@@ -84,7 +110,8 @@ impl Model {
         if let (Some(newest), Some(limit), true) =
             (self.newest(), profile.nodata, profile.has(Kind::Nodata))
         {
-            // A reading that comes right after this look is missed when as much time has passed again.
+            // A reading that comes right after this look is missed when as much time has passed again. Where nothing more
+            // can be told, only a reading can change that: it begins to be timed anew.
             let again = now.plus(limit).plus(1);
             let critical = base.plus((limit as f64 * profile.critical).ceil() as u64);
             let told_again = match self.alarm.open() {
@@ -106,7 +133,7 @@ impl Model {
                 told_again.map(by_clock),
             ];
             let next = next.into_iter().flatten().filter(|at| *at > now).min();
-            judges = Some(next.unwrap_or(again).min(again));
+            judges = next.map(|next| next.min(again));
         }
         let next = [forgets, judges].into_iter().flatten().min()?;
         Some(next.max(now.plus(1)))

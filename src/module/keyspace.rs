@@ -145,9 +145,9 @@ unsafe extern "C" fn on_key_event(
         let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         let db = ctx.db();
         match event.to_bytes() {
-            b"rename_to" | b"move_to" => arrived(ctx, key, Timestamp::ZERO),
+            b"rename_to" | b"move_to" => arrived(ctx, key, false),
             // What it was before it came here, is nobody's silence.
-            b"restore" | b"copy_to" => arrived(ctx, key, ctx.now()),
+            b"restore" | b"copy_to" => arrived(ctx, key, true),
             b"expired" => set_end(db, key, End::Expired),
             b"evicted" => set_end(db, key, End::Evicted),
             _ => {}
@@ -156,15 +156,20 @@ unsafe extern "C" fn on_key_event(
     })
 }
 
-/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on. Silence
-/// before `since` does not count.
-fn arrived(ctx: Ctx, name: Str<'_>, since: Timestamp) {
+/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on.
+fn arrived(ctx: Ctx, name: Str<'_>, is_new: bool) {
     let mut key = Key::open(ctx, name, Mode::Look);
     if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
+        if is_new {
+            model.arrived = Timestamp::ZERO;
+        }
+        let now = ctx.now();
+        let unknown = model.arrived == Timestamp::ZERO;
+        let since = if unknown { now } else { Timestamp::ZERO };
         with(|state| {
             state.track(ctx.db(), name.bytes(), model);
-            state.time(ctx.db(), name.bytes(), model, since, ctx.now());
+            state.time(ctx.db(), name.bytes(), model, since, now);
             // By the episode, not by the old name: in one transaction that may have been given and deleted before.
             let gone = state
                 .unlinked
@@ -235,15 +240,26 @@ unsafe extern "C" fn on_flush(
         // SAFETY: with this event the server gives this struct.
         let db = unsafe { data.cast::<raw::RedisModuleFlushInfoV1>().as_ref() }
             .map_or(-1, |info| info.dbnum);
-        with(|state| {
-            state.open.retain(|(at, _)| db != -1 && *at != db);
-            state.timers.retain(|timed| db != -1 && timed.place.0 != db);
+        let gone = with(|state| {
+            if db == -1 {
+                return Some((
+                    std::mem::take(&mut state.open),
+                    std::mem::take(&mut state.timers),
+                ));
+            }
+            state.open.retain(|(at, _)| *at != db);
+            state.timers.retain(|timed| timed.place.0 != db);
+            None
         });
+        if let Some(gone) = gone {
+            // FLUSHALL ASYNC is not to wait for it.
+            std::thread::spawn(move || drop(gone));
+        }
     });
 }
 
 unsafe extern "C" fn on_swap(
-    _: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     _: u64,
     data: *mut c_void,
@@ -282,7 +298,14 @@ unsafe extern "C" fn on_swap(
                 .timers
                 .things_mut()
                 .for_each(|timed| timed.place.0 = swapped(timed.place.0));
+            if let Some(job) = &mut state.backtest {
+                job.db = swapped(job.db);
+            }
         });
+        if with(|state| state.sweep.is_some()) {
+            // SAFETY: the server gives a live context.
+            silence::sweep(unsafe { Ctx::new(ctx) });
+        }
     });
 }
 

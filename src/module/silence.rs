@@ -32,6 +32,10 @@ const SLICE: Duration = Duration::from_micros(500);
 const PAUSE: i64 = 1;
 /// Longest time to the next look at what is due, in ms: an alert comes no later than that.
 const TICK: i64 = 50;
+/// The timer is late by more than that, in ms, where the server was held up: what was sent meanwhile is yet to be read.
+const LATE: i64 = 100;
+/// Sensors forgotten in a slice with an open episode: each writes an alert when the slice is over.
+const MOST_RESOLVED: usize = 50;
 /// Time until a sensor that could not be forgotten is looked at again, in ms.
 const RETRY: u64 = 1000;
 /// Version of `_SILENT`.
@@ -65,7 +69,7 @@ impl State {
         let known = self.timers.get(model.timer);
         let known = known.filter(|timed| timed.place.0 == db && timed.place.1 == key);
         let since = known.map_or(since, |timed| timed.since);
-        let next = model.next_look(&profile, since.max(self.listening_since), now);
+        let next = model.next_look(&profile, self.heard_since(model, since), now);
         match (known.is_some(), next) {
             (true, Some(due)) => self.timers.put_off(model.timer, due),
             (true, None) => {
@@ -78,6 +82,13 @@ impl State {
             }
             (false, None) => model.timer = 0,
         }
+    }
+
+    /// What a sensor's silence counts from: its newest arrival or, if that is later, `since` or when this server began to
+    /// listen; and as much later as the server was held up meanwhile.
+    fn heard_since(&self, model: &Model, since: Timestamp) -> Timestamp {
+        self.stalls
+            .after(model.arrived.max(since).max(self.listening_since))
     }
 
     /// A sensor leaves the keyspace, or its name does.
@@ -114,8 +125,26 @@ pub(crate) fn wake(ctx: Ctx) {
         !idle && !std::mem::replace(&mut state.timers_awake, true)
     });
     if asleep {
-        ctx.after(PAUSE, on_timer);
+        tick_after(ctx, PAUSE);
     }
+}
+
+fn tick_after(ctx: Ctx, ms: i64) {
+    with(|state| state.tick_due = ctx.now().plus(ms.unsigned_abs()));
+    ctx.after(ms, on_timer);
+}
+
+/// Whether the timer is late: the server was stopped, or busy with something else, or its clock was put forward. Readings
+/// that were sent meanwhile wait to be read.
+fn was_held_up(ctx: Ctx) -> bool {
+    let now = ctx.now();
+    with(|state| {
+        let late = now.since(state.tick_due);
+        if late > LATE {
+            state.stalls.add(now, late.unsigned_abs());
+        }
+        late > LATE
+    })
 }
 
 unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
@@ -124,9 +153,10 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         let ctx = unsafe { Ctx::new(ctx) };
         with(|state| state.timers_awake = false);
         let end = Instant::now() + SLICE;
+        let held_up = was_held_up(ctx);
         let swept = caught(|| go_on_sweeping(ctx, end)).unwrap_or(true);
-        if swept && ctx.decides() {
-            if ctx.may_write() {
+        if swept && ctx.decides() && !held_up {
+            if ctx.may_write() && ctx.takes_writes() {
                 caught(|| look_at_what_is_due(ctx, end));
             } else {
                 // Readings cannot come in either: their absence means nothing.
@@ -152,7 +182,7 @@ fn go_to_sleep(ctx: Ctx) {
         Some(pause)
     });
     if let Some(pause) = pause {
-        ctx.after(pause, on_timer);
+        tick_after(ctx, pause);
     }
 }
 
@@ -194,7 +224,8 @@ fn look_at_what_is_due(ctx: Ctx, end: Instant) {
         && due <= now
     {
         look(ctx, number, now);
-        if Instant::now() >= end {
+        let resolved = with(|state| state.unlinked.len());
+        if Instant::now() >= end || resolved >= MOST_RESOLVED {
             return;
         }
     }
@@ -222,7 +253,7 @@ fn look(ctx: Ctx, number: u32, now: Timestamp) {
         let model = model.filter(|model| model.timer == number)?;
         with(|state| {
             let profile = model.profile(&name, &mut state.rules);
-            Some(model.due(&profile, since.max(state.listening_since), now))
+            Some(model.due(&profile, state.heard_since(model, since), now))
         })
     });
     match due.flatten() {

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicI64;
 use anomaly_core::deadlines::Deadlines;
 use anomaly_core::episode::Event;
 use anomaly_core::model::{Outcome, Verdict};
+use anomaly_core::silence::Stalls;
 use anomaly_core::units::Timestamp;
 use anomaly_core::watch::{Watch, Watches};
 use anomaly_core::{Model, Rules, document};
@@ -151,6 +152,10 @@ pub(crate) struct State {
     pub(crate) sweep: Option<Sweep>,
     /// Silence before that counts for no sensor.
     pub(crate) listening_since: Timestamp,
+    /// When the timer for it is to run.
+    pub(crate) tick_due: Timestamp,
+    /// Times at which it ran late: the server took no readings in.
+    pub(crate) stalls: Stalls,
     /// Sensors that were just taken out of the keyspace with an open episode.
     pub(crate) unlinked: Vec<Unlinked>,
 }

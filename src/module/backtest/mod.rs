@@ -62,7 +62,7 @@ struct Series {
 /// The backtest that is going on.
 pub(crate) struct Job {
     client: Blocked,
-    db: c_int,
+    pub(crate) db: c_int,
     user: Option<User>,
     query: Query,
     /// The search for sensors, until it is over.

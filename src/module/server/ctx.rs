@@ -100,6 +100,28 @@ impl Ctx {
         !self.is_paused() && !self.is_out_of_memory()
     }
 
+    /// Whether the server takes writes from clients: it does not where it lacks the replicas that it wants, or cannot save.
+    pub(crate) fn takes_writes(self) -> bool {
+        // One that has no key: on a cluster it could be another node's.
+        let (delete, pattern) = (self.string(b"DEL"), self.string(b""));
+        let words = [delete.raw(), pattern.raw()];
+        // SAFETY: a live context; "v" takes an array of strings and its length. Of what would be refused to a script ("S")
+        // the reply is an error; nothing is done ("D"), so that there is no other reply.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.0,
+                c"ANOMALY.CONFIG".as_ptr(),
+                c"SDv".as_ptr(),
+                words.as_ptr(),
+                words.len()
+            ));
+            if !reply.is_null() {
+                api!(RedisModule_FreeCallReply(reply));
+            }
+            reply.is_null()
+        }
+    }
+
     /// Whether the client of a command may wait: not in MULTI, in a script, or where its master or a file sends it.
     pub(crate) fn may_wait(self) -> bool {
         let hurried = raw::REDISMODULE_CTX_FLAGS_MULTI
