@@ -95,7 +95,7 @@ pub enum Error {
     LargeChunks {
         /// Its key.
         series: Vec<u8>,
-        /// Samples in one of its chunks.
+        /// Samples that one of its chunks can hold.
         samples: u64,
         /// How many there may be.
         most: u64,
@@ -270,7 +270,7 @@ impl fmt::Display for Error {
                 most,
             } => write!(
                 f,
-                "ERR series '{}' has {samples} samples in a chunk, and reading one would hold other clients up: at most {most}, with a smaller CHUNK_SIZE",
+                "ERR series '{}' can have {samples} samples in a chunk, and reading one would hold other clients up: at most {most}, as with a CHUNK_SIZE of 16384 bytes",
                 shown(series)
             ),
             Self::SeriesPermission { series } => write!(
