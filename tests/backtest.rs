@@ -824,6 +824,17 @@ fn a_series_is_refused_by_what_a_chunk_can_hold_not_by_its_average() {
 }
 
 #[test]
+fn a_key_of_another_type_in_the_place_of_a_series_is_a_wrongtype() {
+    let server = Server::start();
+    server.cmd(&["SET", "ts:{s}", "no series"]);
+    let why = refused(&server, "s - +");
+    assert!(
+        why.starts_with("WRONGTYPE series 'ts:{s}' cannot be read: ") && !why.contains("ERR"),
+        "{why}"
+    );
+}
+
+#[test]
 fn on_a_cluster_the_series_is_in_the_sensors_slot() {
     let server = Server::builder().cluster().start();
     let mut connection = server.conn();
