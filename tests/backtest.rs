@@ -774,7 +774,62 @@ fn a_series_of_large_chunks_is_refused_since_reading_it_would_hold_others_up() {
     fill(&server, "s", 120_000);
     let why = refused(&server, "s - +");
     assert!(
-        why.starts_with("ERR series 'ts:{s}' has 120000 samples in a chunk"),
+        why.starts_with("ERR series 'ts:{s}' can have 4194304 samples in a chunk"),
+        "{why}"
+    );
+}
+
+/// A chunk's size in bytes tells little of how many samples it holds: readings that do not change take two bits each.
+#[test]
+fn a_series_is_refused_by_what_a_chunk_can_hold_not_by_its_average() {
+    let server = Server::start();
+    // Few samples so far, and none alike.
+    for (size, encoding, taken) in [
+        ("1024", "COMPRESSED", true),
+        ("4096", "COMPRESSED", true),
+        ("16384", "COMPRESSED", true),
+        ("262144", "COMPRESSED", false),
+        ("262144", "UNCOMPRESSED", true),
+    ] {
+        server.cmd(&[
+            "TS.CREATE",
+            "ts:{s}",
+            "ENCODING",
+            encoding,
+            "CHUNK_SIZE",
+            size,
+        ]);
+        feed(&mut server.conn(), "s", 1, 300);
+        if taken {
+            assert_eq!(
+                count(&backtest(&server, "s - +"), "readings"),
+                300,
+                "{size}"
+            );
+        } else {
+            let why = refused(&server, "s - +");
+            assert!(why.contains("with a CHUNK_SIZE of 16384 bytes"), "{why}");
+        }
+        server.cmd(&["FLUSHALL"]);
+    }
+    // The largest that is taken, full of what is the worst.
+    server.cmd(&["TS.CREATE", "ts:{s}", "CHUNK_SIZE", "16384"]);
+    let same = "for n = ARGV[1], ARGV[2] do redis.call('TS.ADD', KEYS[1], n * 1000, 7) end";
+    for first in (1..200_000i64).step_by(50_000) {
+        server.cmd(&args!["EVAL", same, 1, "ts:{s}", first, first + 49_999]);
+    }
+    assert_eq!(count(&backtest(&server, "s - +"), "readings"), 200_000);
+    let slices = &server.info("anomaly")["anomaly_backtest_longest_usec"];
+    println!("the longest slice: {slices} us");
+}
+
+#[test]
+fn a_key_of_another_type_in_the_place_of_a_series_is_a_wrongtype() {
+    let server = Server::start();
+    server.cmd(&["SET", "ts:{s}", "no series"]);
+    let why = refused(&server, "s - +");
+    assert!(
+        why.starts_with("WRONGTYPE series 'ts:{s}' cannot be read: ") && !why.contains("ERR"),
         "{why}"
     );
 }

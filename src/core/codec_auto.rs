@@ -2,6 +2,7 @@
 
 use super::{Reader, Writer, damaged};
 use crate::detect::Auto;
+use crate::detect::auto::{LARGEST_ROOT, MOST_LIFTED, STATE_FARTHEST};
 use crate::error::Error;
 
 /// A field of the state, to be written or read.
@@ -15,9 +16,6 @@ enum Field<'a> {
     F32(&'a mut f32),
     F64(&'a mut f64),
 }
-
-/// Numbers of the state that are not in the sensor's own unit end well below this.
-const FARTHEST: f64 = 1e32;
 
 /// Visits every field.
 fn each(
@@ -122,8 +120,8 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
     (auto.anchor, auto.unit) = (0.0, 0.0);
     each(&mut auto, |field| {
         far |= match field {
-            Field::F32(x) => f64::from(x.abs()) > FARTHEST,
-            Field::F64(x) => x.abs() > FARTHEST,
+            Field::F32(x) => x.abs() > STATE_FARTHEST,
+            Field::F64(x) => x.abs() > f64::from(STATE_FARTHEST),
             _ => false,
         };
         Ok(())
@@ -148,7 +146,11 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
         )
         .chain(auto.control.lifts)
         .chain(auto.profile.noises);
+    // What is squared or multiplied must not come out beyond what may be stored.
+    let mut lifts = auto.control.lifts.into_iter().chain([auto.control.common]);
     if far
+        || tracks.odds.iter().any(|odds| odds.mean > LARGEST_ROOT)
+        || lifts.any(|lift| lift > MOST_LIFTED)
         || positive.contains(&false)
         || sizes.into_iter().any(|x| x < 0.0)
         || auto.varied > auto.readings

@@ -282,36 +282,53 @@ fn survives(damaged: &[u8]) {
     if damaged.first() == Some(&VERSION) {
         assert_eq!(save(&model), damaged, "it saves what it was loaded from");
     }
+    let values = [20.0, 20.0, -1.7e308, 1e-310, 99.0, 20.0, 1.7e308];
+    let steps: Vec<_> = (0..).map(|i| 1000 * i.min(1)).zip(values).collect();
     for settings in [
         "zscore 3 window 5 max 28 rate 1 recent 3 for 2 repeat 1000 cooldown 1000 clear 1",
         "zscore 3 window 2 recent 50 learn no",
         "mad 3 ewma 3 cusum 4 stuck 1000 window 5 warmup 0",
         "mad 3 ewma 3 alpha 1 cusum 1e300 drift 0 stuck 1 window 9 learn no critical 1000000",
+        "auto on warmup 2 season 20000",
         "enabled no",
     ] {
-        let mut sensor = Sensor::new(settings);
-        sensor.model = model.clone();
-        let newest = model.newest().map_or(0, |r| r.at.millis());
-        for (i, value) in [20.0, 20.0, -1.7e308, 1e-310, 99.0, 20.0, 1.7e308]
-            .into_iter()
-            .enumerate()
-        {
-            let outcome = sensor.add(newest.saturating_add(1000 * i as i64), value);
-            let profile = sensor.profile();
-            let told = crate::command::info::reply(KEY, &sensor.model, &profile, at(0), 0);
-            let mut numbers = crate::testing::doubles(&told);
-            numbers.push(outcome.score());
-            assert!(numbers.iter().all(|x| x.is_finite()), "{told:?}");
-            let alert =
-                crate::alert::Alert::of_outcome(KEY, reading(0, value), &outcome, &profile, None);
-            assert_eq!(alert.is_some(), outcome.transition.is_some());
-            assert!(
-                load(&sensor.stored()).is_ok(),
-                "what it became can be loaded"
-            );
-        }
-        sensor.model.alarm.acknowledge(b"x");
+        goes_on(&model, settings, &steps);
     }
+}
+
+/// The model takes in readings, each so many ms after the one before: whatever it is asked is finite, and what it becomes
+/// can be loaded.
+fn goes_on(model: &Model, settings: &str, steps: &[(i64, f64)]) {
+    let mut sensor = Sensor::new(settings);
+    sensor.model = model.clone();
+    let mut now = model.newest().map_or(0, |newest| newest.at.millis());
+    for (step, value) in steps {
+        now = now.saturating_add(*step).max(0);
+        let outcome = sensor.add(now, *value);
+        let profile = sensor.profile();
+        let told = [
+            crate::command::info::reply(KEY, &sensor.model, &profile, at(0), 0),
+            crate::command::add::explained(reading(now, *value), &outcome, &profile),
+        ];
+        for told in &told {
+            let numbers = crate::testing::doubles(told);
+            assert!(numbers.iter().all(|x| x.is_finite()), "{told:?}");
+            assert!(!format!("{told:?}").contains("NaN"), "{told:?}");
+        }
+        let alert =
+            crate::alert::Alert::of_outcome(KEY, reading(now, *value), &outcome, &profile, None);
+        assert_eq!(alert.is_some(), outcome.transition.is_some());
+        let stored = sensor.stored();
+        let loaded = load(&stored).map(|model| save(&model));
+        assert_eq!(
+            loaded.as_ref(),
+            Ok(&stored),
+            "{settings}: {:?}",
+            sensor.model
+        );
+    }
+    sensor.model.alarm.acknowledge(b"x");
+    assert!(load(&sensor.stored()).is_ok());
 }
 
 #[test]
@@ -324,6 +341,105 @@ fn every_single_flipped_bit_is_refused_or_harmless() {
             survives(&damaged);
         }
     }
+}
+
+/// Rules under which every detector is on somewhere.
+const ALL_ON: [&str; 4] = [
+    "auto on warmup 2 season 20000",
+    "auto on warmup 2 season 20000 learn no budget 3600000 for 2 clear 1 mindev 1e300",
+    "zscore 3 mad 3 ewma 3 cusum 4 rate 1 stuck 1000 nodata 60000 window 5 warmup 2 recent 3",
+    "mad 1e300 ewma 1e300 alpha 1 cusum 1e300 drift 0 window 2 warmup 0 learn no critical 1000000 max 1e308",
+];
+
+/// The awkward numbers, as they are stored.
+fn extremes() -> Vec<Vec<u8>> {
+    let singles = [
+        0.0,
+        1e-45,
+        1e-30,
+        1.0,
+        1e7,
+        1e16,
+        1e19,
+        1e30,
+        1e32,
+        -1e32,
+        f32::MAX,
+    ];
+    let doubles = [
+        0.0,
+        5e-324,
+        1e-30,
+        1e30,
+        1e32,
+        -1e32,
+        1e154,
+        1e300,
+        f64::MAX,
+        f64::MIN,
+    ];
+    let counts = [1, 1 << 31, u64::MAX >> 1, u64::MAX];
+    let singles = singles.iter().map(|x| x.to_le_bytes().to_vec());
+    let doubles = doubles.iter().map(|x| x.to_le_bytes().to_vec());
+    let counts = counts.iter().map(|x| x.to_le_bytes().to_vec());
+    singles.chain(doubles).chain(counts).collect()
+}
+
+fn overwritten(stored: &mut [u8], at: usize, with: &[u8]) {
+    for (byte, new) in stored.iter_mut().skip(at).zip(with) {
+        *byte = *new;
+    }
+}
+
+/// The mean of the shape's odds is squared. The server could not start again from what this became.
+#[test]
+fn a_mean_of_auto_whose_square_is_beyond_all_bounds_is_refused_or_stays_loadable() {
+    for mean in [1e15, 1e16, 1e19, 1e30, 1e32] {
+        let mut model = load(&pinned_2("learnt")).unwrap();
+        let auto = model.baseline.auto.as_mut().unwrap();
+        for odds in &mut auto.tracks.odds {
+            (odds.mean, odds.variance) = (mean, 0.0);
+        }
+        (auto.readings, auto.varied) = (1000, 1000);
+        assert_eq!(load(&save(&model)).is_ok(), mean <= 1e16, "{mean}");
+        survives(&save(&model));
+        // Nor does it go beyond by itself.
+        goes_on(
+            &load(&pinned_2("learnt")).unwrap(),
+            ALL_ON[0],
+            &[(1, f64::MAX), (1, f64::MIN), (1, 0.0)],
+        );
+    }
+}
+
+#[test]
+fn a_stored_model_with_any_number_overwritten_is_refused_or_stays_loadable() {
+    let steps = [(1000, f64::MAX), (0, 5e-324), (1, 20.0)];
+    let (mut taken, mut refused) = (0, 0);
+    for (name, text) in CORPUS_2 {
+        let stored = unhex(text);
+        for place in 1..stored.len() {
+            for with in extremes() {
+                let mut damaged = stored.clone();
+                overwritten(&mut damaged, place, &with);
+                let Ok(model) = load(&damaged) else {
+                    refused += 1;
+                    continue;
+                };
+                taken += 1;
+                let settings = ALL_ON[if name == "learnt" {
+                    place % 2
+                } else {
+                    2 + place % 2
+                }];
+                goes_on(&model, settings, &steps);
+            }
+        }
+    }
+    assert!(
+        taken > 5000 && refused > 5000,
+        "{taken} taken, {refused} refused"
+    );
 }
 
 #[test]
@@ -526,6 +642,38 @@ proptest! {
             stored[at] = byte;
         }
         survives(&stored);
+    }
+
+    #[test]
+    fn a_damaged_model_that_loads_stays_loadable_whatever_it_reads_next(
+        stored in prop::sample::select(CORPUS.iter().chain(&CORPUS_2).map(|(_, text)| unhex(text)).collect::<Vec<_>>()),
+        // Three of four are of auto, which keeps most.
+        learnt in 0..4u8,
+        numbers in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(extremes())), 0..4),
+        bits in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        settings in prop::sample::select(ALL_ON.to_vec()),
+        readings in prop::collection::vec((prop::sample::select(vec![0, 1, 1000, 20_000, 1 << 40, -5000]), any_value()), 0..30),
+        back in any::<bool>(),
+        after in prop::collection::vec(any_value(), 5),
+    ) {
+        let mut stored = if learnt > 0 { pinned_2("learnt") } else { stored };
+        for (index, with) in numbers {
+            let place = index.index(stored.len() - 1) + 1;
+            overwritten(&mut stored, place, &with);
+        }
+        for bit in bits {
+            let bit = 8 + bit.index(stored.len() * 8 - 8);
+            stored[bit / 8] ^= 1 << (bit % 8);
+        }
+        if let Ok(model) = load(&stored) {
+            let mut steps = readings;
+            if back {
+                steps.push((i64::MIN, 7.0));
+                steps.extend((0..35).map(|i| (1, f64::from(i))));
+            }
+            steps.extend(after.into_iter().map(|value| (1, value)));
+            goes_on(&model, settings, &steps);
+        }
     }
 
     #[test]

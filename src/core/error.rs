@@ -95,7 +95,7 @@ pub enum Error {
     LargeChunks {
         /// Its key.
         series: Vec<u8>,
-        /// Samples in one of its chunks.
+        /// Samples that one of its chunks can hold.
         samples: u64,
         /// How many there may be.
         most: u64,
@@ -258,19 +258,22 @@ impl fmt::Display for Error {
                 "ERR key has no series '{}': its readings were not archived (see the setting 'archive' and INFO anomaly)",
                 shown(series)
             ),
-            Self::Unreadable { series, why } => write!(
-                f,
-                "ERR series '{}' cannot be read: {}",
-                shown(series),
-                shown(why.as_bytes())
-            ),
+            Self::Unreadable { series, why } => {
+                let (code, why) = coded(why);
+                write!(
+                    f,
+                    "{code} series '{}' cannot be read: {}",
+                    shown(series),
+                    shown(why.as_bytes())
+                )
+            }
             Self::LargeChunks {
                 series,
                 samples,
                 most,
             } => write!(
                 f,
-                "ERR series '{}' has {samples} samples in a chunk, and reading one would hold other clients up: at most {most}, with a smaller CHUNK_SIZE",
+                "ERR series '{}' can have {samples} samples in a chunk, and reading one would hold other clients up: at most {most}, as with a CHUNK_SIZE of 16384 bytes",
                 shown(series)
             ),
             Self::SeriesPermission { series } => write!(
@@ -370,3 +373,42 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// An error text of another command as its code, where that is a standard one, and the rest.
+fn coded(text: &str) -> (&str, &str) {
+    let text = text.strip_prefix("ERR ").unwrap_or(text);
+    match text.split_once(' ') {
+        Some((code @ ("WRONGTYPE" | "NOPERM" | "OOM" | "CROSSSLOT"), rest)) => (code, rest),
+        _ => ("ERR", text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_timeseries_says_of_a_series_has_one_code_and_it_comes_first() {
+        for (why, told) in [
+            (
+                "WRONGTYPE Operation against a key",
+                "WRONGTYPE series 's' cannot be read: Operation against a key",
+            ),
+            (
+                "ERR WRONGTYPE Operation against a key",
+                "WRONGTYPE series 's' cannot be read: Operation against a key",
+            ),
+            (
+                "ERR TSDB: the key does not exist",
+                "ERR series 's' cannot be read: TSDB: the key does not exist",
+            ),
+            ("no code", "ERR series 's' cannot be read: no code"),
+        ] {
+            let error = Error::Unreadable {
+                series: b"s".to_vec(),
+                why: why.into(),
+            };
+            assert_eq!(error.to_string(), told);
+        }
+    }
+}

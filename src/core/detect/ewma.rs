@@ -59,8 +59,8 @@ impl Ewma {
         } else {
             mean
         };
-        let variance = (1.0 - alpha) * (self.variance + distance * step);
-        self.variance = flushed(variance.min(f64::MAX));
+        let squares = (self.variance + distance * step).min(f64::MAX);
+        self.variance = flushed((1.0 - alpha) * squares);
     }
 }
 

@@ -54,9 +54,23 @@ impl Ctx {
     }
 }
 
+/// How many samples the chunks of a series hold. TimeSeries decodes all of a chunk to give any of it.
+pub(crate) struct Chunks {
+    /// On average.
+    pub(crate) average: u64,
+    /// What one of the series' chunk size can hold.
+    pub(crate) most: u64,
+}
+
+/// Samples in a byte of a compressed chunk, where neither the value nor the time from one to the next ever changes: two bits
+/// each (Pelkonen et al. 2015, *Gorilla*, 4.1).
+const DENSEST: u64 = 4;
+/// Bytes of a sample that is not compressed.
+const UNCOMPRESSED: u64 = 16;
+
 impl Ctx {
-    /// How many samples a chunk of a series holds, on average. TimeSeries decodes all of a chunk to give any of it.
-    pub(crate) fn samples_per_chunk(self, series: Str<'_>) -> Result<u64, Called> {
+    /// What is known of the chunks of a series.
+    pub(crate) fn chunks(self, series: Str<'_>) -> Result<Chunks, Called> {
         // SAFETY: as in `range`.
         unsafe {
             let reply = api!(RedisModule_Call(
@@ -70,17 +84,29 @@ impl Ctx {
             if !is_array {
                 return Err(Called::of(reply));
             }
-            let count = |name: &[u8]| {
+            let field = |name: &[u8]| {
                 let len = api!(RedisModule_CallReplyLength(reply));
                 let element = |at| api!(RedisModule_CallReplyArrayElement(reply, at));
                 let at = (0..len)
                     .step_by(2)
                     .find(|at| text(element(*at)) == Some(name))?;
-                u64::try_from(api!(RedisModule_CallReplyInteger(element(at + 1)))).ok()
+                Some(element(at + 1))
+            };
+            let count = |name: &[u8]| {
+                field(name).and_then(|x| u64::try_from(api!(RedisModule_CallReplyInteger(x))).ok())
             };
             let (samples, chunks) = (count(b"totalSamples"), count(b"chunkCount"));
+            let bytes = count(b"chunkSize").unwrap_or(0);
+            let plain = field(b"chunkType").and_then(|x| text(x)) == Some(b"uncompressed");
             api!(RedisModule_FreeCallReply(reply));
-            Ok(samples.unwrap_or(0) / chunks.unwrap_or(1).max(1))
+            Ok(Chunks {
+                average: samples.unwrap_or(0) / chunks.unwrap_or(1).max(1),
+                most: if plain {
+                    bytes / UNCOMPRESSED
+                } else {
+                    bytes.saturating_mul(DENSEST)
+                },
+            })
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Counters: a signal that only ever climbs, and then falls back to where it began, was reset. It is taken to go on as if
 //! it had not been.
 
-use super::Tracks;
 use super::constants::SETTLED;
+use super::{FARTHEST, Tracks};
 
 /// A fall to less than this share of the climb is a reset.
 const FELL: f64 = 0.25;
@@ -24,6 +24,7 @@ impl Climb {
         let (climbed, left) = ((old.last - self.start) * up, (y - self.start) * up);
         if self.steps.unsigned_abs() > SETTLED && step < 0.0 && left < FELL * climbed {
             let goes_on = old.last + up * f64::from(old.shape.lively[1]);
+            let goes_on = goes_on.clamp(-FARTHEST, FARTHEST);
             let moved = (anchor + (y - goes_on) * unit).clamp(f64::MIN, f64::MAX);
             self.start = goes_on;
             return (self, goes_on, moved);

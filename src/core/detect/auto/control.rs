@@ -8,6 +8,8 @@ use super::constants::{
     AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, STRICTNESS,
 };
 
+/// Lifts end here, where an `f32` would not tell one more from none.
+pub(crate) const MOST_LIFTED: f32 = 1e7;
 /// Experts under control.
 pub(crate) const EXPERTS: usize = 3;
 
@@ -72,7 +74,7 @@ impl Control {
                 continue;
             }
             if *since >= QUIET {
-                *lift += LIFT;
+                *lift = (*lift + LIFT).min(MOST_LIFTED);
             }
             *since = 0;
         }
@@ -82,7 +84,7 @@ impl Control {
             return self;
         }
         if fires && self.run == 0 {
-            self.common += COMMON_LIFT;
+            self.common = (self.common + COMMON_LIFT).min(MOST_LIFTED);
             (self.run, self.waits) = (1, false);
         } else if self.run > 0 {
             self.run = self.run.saturating_add(1);

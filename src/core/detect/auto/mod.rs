@@ -28,7 +28,9 @@ use self::constants::{
     SHAPE_WARMUP, WARMUP,
 };
 pub use self::control::Control;
+pub(crate) use self::control::MOST_LIFTED;
 use self::control::{EXPERTS, bar};
+pub(crate) use self::odds::LARGEST_ROOT;
 pub use self::odds::Odds;
 pub use self::season::Season;
 use self::season::{Bin, bin_at};
@@ -47,9 +49,17 @@ const SEASON: usize = 0;
 const LEVEL: usize = 1;
 const SHAPE: usize = 2;
 
-/// Numbers so small that they only slow the arithmetic down are zero.
+/// No number of the state is beyond this, in units, nor the square of one that is squared: [`FARTHEST`] with room for sums
+/// and differences.
+pub(crate) const STATE_FARTHEST: f32 = 1e32;
+
+/// A number for the state. So small that it only slows the arithmetic down, it is zero.
 fn flushed(x: f32) -> f32 {
-    if x.abs() < 1e-30 { 0.0 } else { x }
+    if x.abs() < 1e-30 {
+        0.0
+    } else {
+        x.clamp(-STATE_FARTHEST, STATE_FARTHEST)
+    }
 }
 
 /// What changes with every reading, apart from the season.

@@ -4,6 +4,9 @@
 use super::constants::{ERROR_RATE, SETTLED, SMALL_SAMPLE, USUAL_CLIP, USUAL_RATE};
 use super::flushed;
 
+/// The largest square root of a level, since levels end at [`STATE_FARTHEST`](super::STATE_FARTHEST).
+pub(crate) const LARGEST_ROOT: f32 = 1e16;
+
 /// The recent level of an error, and what is usual for its square root, which is nearly normal where the level itself is
 /// skewed (the error of white noise has a half-normal law).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,7 +40,7 @@ impl Odds {
             (off, moved) = (off.clamp(-most, most), moved.clamp(-most, most));
         }
         let rate = share.max(USUAL_RATE);
-        self.mean = flushed(self.mean + rate * off);
+        self.mean = flushed(self.mean + rate * off).clamp(0.0, LARGEST_ROOT);
         self.variance = flushed((1.0 - rate) * (self.variance + rate * off * off));
         self.change = flushed((1.0 - rate) * self.change + rate * moved * moved);
         (self, z)

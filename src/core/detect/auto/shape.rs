@@ -5,7 +5,7 @@ use super::constants::{
     COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, LIVELY_QUICK,
     LIVELY_SLOW, SETTLED,
 };
-use super::flushed;
+use super::{STATE_FARTHEST, flushed};
 
 /// Features of a signal.
 const FEATURES: usize = 6;
@@ -75,7 +75,8 @@ impl Shape {
             (slow - self.centre) as f32,
             log(self.lively[0]),
             log(self.lively[1]),
-        ];
+        ]
+        .map(|feature: f32| feature.clamp(-STATE_FARTHEST, STATE_FARTHEST));
         let n = varied - BEGIN;
         if n == 1 {
             self.usual = features;
@@ -118,7 +119,8 @@ impl Shape {
             *usual = flushed(*usual + rate * off);
             *spread = flushed(*spread + rate * (off.abs() - *spread));
         }
-        self.centre += f64::from(std::mem::take(&mut self.usual[LEVEL]));
+        let centre = self.centre + f64::from(std::mem::take(&mut self.usual[LEVEL]));
+        self.centre = centre.clamp(-f64::from(STATE_FARTHEST), f64::from(STATE_FARTHEST));
         let distance = if n > KNOWN { distance.min(FAR) } else { 0.0 };
         (self, distance, odd)
     }
