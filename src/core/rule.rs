@@ -8,9 +8,6 @@ use crate::glob::{self, Specificity};
 use crate::profile::{Profile, Resolved};
 use crate::setting::{Setting, Value};
 
-/// Longest pattern, in bytes.
-pub(crate) const LONGEST_PATTERN: usize = 1024;
-
 /// A setting and what it becomes; `None` is `inherit`.
 pub type Change = (Setting, Option<Value>);
 
@@ -28,11 +25,8 @@ impl Rule {
     /// # Errors
     /// [`Error::Pattern`].
     pub fn new(pattern: &[u8]) -> Result<Self, Error> {
-        if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {
-            return Err(Error::Pattern);
-        }
         Ok(Self {
-            pattern: pattern.into(),
+            pattern: glob::checked(pattern)?.into(),
             specificity: glob::specificity(pattern),
             values: BTreeMap::new(),
         })

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::glob::{self, Specificity};
-use crate::rule::LONGEST_PATTERN;
 use crate::template::Template;
 
 /// Longest name of a field, in bytes.
@@ -76,9 +75,7 @@ impl Watch {
     /// [`Error::Pattern`], [`Error::Length`], [`Error::Without`], [`Error::Excluded`], [`Error::Twice`],
     /// [`Error::Template`]: what was given is not complete, or contradicts itself.
     pub fn new(pattern: &[u8], given: Given) -> Result<Self, Error> {
-        if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {
-            return Err(Error::Pattern);
-        }
+        glob::checked(pattern)?;
         for (name, field) in [
             ("DEVICE", &given.device),
             ("TIME", &given.time),
