@@ -160,7 +160,17 @@ impl Rules {
         if replace {
             self.rules.clear();
         }
-        rules.into_iter().for_each(|rule| self.put(rule));
+        // In one go: putting thousands in one by one takes seconds. Of equals the sort keeps the order, and the last stays.
+        self.rules.extend(rules);
+        self.rules.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        self.rules.dedup_by(|later, first| {
+            let same = later.pattern == first.pattern;
+            if same {
+                std::mem::swap(later, first);
+            }
+            same
+        });
+        self.rules.retain(|rule| !rule.values.is_empty());
         self.changed();
     }
 

@@ -346,7 +346,16 @@ impl Watches {
         if replace {
             self.watches.clear();
         }
-        watches.into_iter().for_each(|watch| self.put(watch));
+        // As for rules: in one go, and of equals the last stays.
+        self.watches.extend(watches.into_iter().map(Arc::new));
+        self.watches.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        self.watches.dedup_by(|later, first| {
+            let same = later.pattern == first.pattern;
+            if same {
+                std::mem::swap(later, first);
+            }
+            same
+        });
         self.changed();
     }
 

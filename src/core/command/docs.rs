@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Access, COMMANDS, Spec};
+use super::{COMMANDS, Spec};
 use crate::setting::Setting;
 
 fn every_spec() -> Vec<(Option<&'static str>, &'static Spec)> {
