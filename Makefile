@@ -2,14 +2,14 @@
 # directory may have a space in its name and make cannot quote.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build dev demo test scenarios soak fmt clippy boundaries clean distclean
+.PHONY: help setup build dev demo test test-matrix test-valgrind scenarios soak fmt clippy boundaries clean distclean
 
 # what the set-up wrote: servers, libclang
 ENV = . "$${BOOTSTRAP_CACHE:-./.cache}/env"
 
 help: ## this list
 	@echo 'make <target>   (REDIS_SERVER=FILE uses an installed server, REDIS_TIMESERIES=FILE its redistimeseries.so)'
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
 
 setup: ## fetch Redis, RedisTimeSeries and libclang into .cache/, once
 	@scripts/bootstrap.sh
@@ -30,10 +30,18 @@ test: setup ## format, lints, boundaries, every test
 	@$(MAKE) --no-print-directory dev
 	@$(ENV) && cargo test --workspace --locked
 
+test-matrix: dev ## the server suite on Redis 7.4, 8.0, Valkey 8.0, 8.1, and a table
+	@scripts/test-matrix.sh
+
+test-valgrind: dev ## a part of the server suite under valgrind: no report with a frame of the module's
+	@scripts/test-valgrind.sh
+
 scenarios: ## how detectors do where it matters to users (SEEDS=10 DAYS=3 DETECTORS='auto on' for a quick look)
 	@cargo run --release --locked --quiet -p anomaly-core --example scenarios
 
-soak: dev ## hundreds of kills under traffic: every entry is read once (ANOMALY_SOAK_KILLS=200)
+soak: dev ## hundreds of kills, rules changing under a fleet, fuzzing (ANOMALY_SOAK_KILLS=200 ANOMALY_FUZZ=30)
+	@ANOMALY_FUZZ=$${ANOMALY_FUZZ:-30} cargo test --locked -p anomaly-core --lib
+	@$(ENV) && ANOMALY_HOSTILE_ROUNDS=$${ANOMALY_HOSTILE_ROUNDS:-10000} cargo test --locked -p anomaly-tests --test server -- hostile
 	@$(ENV) && exec timeout 1800 cargo test --locked -p anomaly-tests --test server -- --ignored --nocapture soak
 
 fmt: ## format the code

@@ -62,7 +62,7 @@ const COMMANDS: [Row; 22] = [
         -5,
         "denyoom module write",
         [0, 0, 0],
-        "@anomaly @slow @write",
+        "@admin @anomaly @dangerous @slow",
     ),
     (
         "anomaly.config|get",
@@ -90,7 +90,7 @@ const COMMANDS: [Row; 22] = [
         3,
         "module write",
         [0, 0, 0],
-        "@anomaly @slow @write",
+        "@admin @anomaly @dangerous @slow",
     ),
     (
         "anomaly.config|export",
@@ -104,7 +104,7 @@ const COMMANDS: [Row; 22] = [
         -3,
         "denyoom module write",
         [0, 0, 0],
-        "@anomaly @slow @write",
+        "@admin @anomaly @dangerous @slow",
     ),
     (
         "anomaly.config|help",
@@ -119,7 +119,7 @@ const COMMANDS: [Row; 22] = [
         -3,
         "denyoom module write",
         [0, 0, 0],
-        "@anomaly @slow @write",
+        "@admin @anomaly @dangerous @slow",
     ),
     (
         "anomaly.watch|get",
@@ -140,7 +140,7 @@ const COMMANDS: [Row; 22] = [
         3,
         "module write",
         [0, 0, 0],
-        "@anomaly @slow @write",
+        "@admin @anomaly @dangerous @slow",
     ),
     (
         "anomaly.watch|help",

@@ -39,6 +39,7 @@ fn open(server: &Server) -> Vec<String> {
 }
 
 const DELETED: &str = "s: the sensor was deleted while its episode was open for 5 s";
+const EXPIRED: &str = "s: the sensor expired while its episode was open for 5 s";
 
 #[test]
 fn deleting_and_overwriting_resolves_once_with_the_reason() {
@@ -62,7 +63,13 @@ fn deleting_and_overwriting_resolves_once_with_the_reason() {
         fires(&server, "s");
         let before = resolved(&server).len();
         server.cmd(&command);
-        assert_eq!(resolved(&server)[before..], [DELETED], "{command:?}");
+        let told = resolved(&server)[before..].to_vec();
+        if command[0] == b"PEXPIRE" && told == [EXPIRED] {
+            // Valkey from 8.1 on says so of a key whose time is over as soon as it is set.
+            assert_eq!(open(&server), ["other"]);
+            continue;
+        }
+        assert_eq!(told, [DELETED], "{command:?}");
         assert_eq!(open(&server), ["other"], "{command:?}");
     }
     server.cmd(&["DEL", "s"]);

@@ -14,7 +14,7 @@ use anomaly_tests::{
 use redis::Value;
 
 #[path = "once/traffic.rs"]
-mod traffic;
+pub(crate) mod traffic;
 
 use traffic::{Expected, Traffic, Unit};
 

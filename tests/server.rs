@@ -26,6 +26,7 @@ mod examples;
 mod extremes;
 mod guards;
 mod hook;
+mod hostile;
 mod house;
 mod keyspace_events;
 mod loading;

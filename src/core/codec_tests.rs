@@ -333,8 +333,9 @@ fn goes_on(model: &Model, settings: &str, steps: &[(i64, f64)]) {
 
 #[test]
 fn every_single_flipped_bit_is_refused_or_harmless() {
-    for (_, sensor) in all_stories() {
-        let stored = sensor.stored();
+    let corpus = CORPUS.iter().map(|(_, text)| unhex(text));
+    let made = all_stories().into_iter().map(|(_, sensor)| sensor.stored());
+    for stored in made.chain(corpus) {
         for bit in 0..stored.len() * 8 {
             let mut damaged = stored.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

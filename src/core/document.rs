@@ -394,6 +394,77 @@ mod tests {
         }
     }
 
+    const REAL: &str = r#"{"version":1,"rules":[{"pattern":"sensor:*","settings":{"max":28.5,"unit":"°C","auto":"off"}},{"pattern_hex":"ff","settings":{"window":30}}],"watches":[{"pattern":"raw:*","device":"rack","values":["t","h"],"key":"x:$device:$metric"}]}"#;
+
+    #[test]
+    fn a_document_cut_off_anywhere_is_refused() {
+        assert!(import(REAL.as_bytes()).is_ok());
+        for end in 0..REAL.len() {
+            assert!(import(&REAL.as_bytes()[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_document_nested_deeply_is_refused() {
+        for open in ["[", "{\"rules\":"] {
+            assert!(import(open.repeat(100_000).as_bytes()).is_err());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::cases(2000))]
+
+        #[test]
+        fn a_damaged_document_is_refused_or_says_what_it_is_taken_for(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..5),
+        ) {
+            let mut bytes = REAL.as_bytes().to_vec();
+            for (index, byte, bit) in damage {
+                let at = index.index(bytes.len());
+                bytes[at] = if bit { bytes[at] ^ (1 << (byte % 8)) } else { byte };
+            }
+            if let Ok(document) = import(&bytes) {
+                let (mut rules, mut watches) = (Rules::default(), Watches::default());
+                rules.import(document.rules, true);
+                watches.import(document.watches, true);
+                let text = export(&rules, &watches);
+                let again = import(text.as_bytes()).unwrap();
+                prop_assert_eq!(again.rules.as_slice(), rules.list());
+                prop_assert_eq!(again.watches.len(), watches.list().len());
+            }
+        }
+    }
+
+    #[test]
+    fn an_import_of_many_is_the_same_as_setting_one_after_the_other() {
+        let rule = |pattern: &str, changes: &str| {
+            Rule::new(pattern.as_bytes())
+                .unwrap()
+                .with(&crate::testing::changes(changes))
+                .unwrap()
+        };
+        let new = vec![
+            rule("b*", "max 3"),
+            rule("*", "max 4"),
+            rule("ab", ""),
+            rule("a?", "min 1"),
+        ];
+        let (mut one, mut other) = (Rules::default(), Rules::default());
+        for rules in [&mut one, &mut other] {
+            for (pattern, changes) in [("*", "min 0"), ("ab", "max 9"), ("c*", "max 2")] {
+                rules
+                    .set(pattern.as_bytes(), &crate::testing::changes(changes))
+                    .unwrap();
+            }
+        }
+        new.iter()
+            .for_each(|rule| one.import(vec![rule.clone()], false));
+        other.import(new, false);
+        assert_eq!(one.list(), other.list());
+        let patterns: Vec<&[u8]> = one.list().iter().map(Rule::pattern).collect();
+        assert_eq!(patterns, [&b"*"[..], b"a?", b"b*", b"c*"]);
+    }
+
     #[test]
     fn a_bad_document_is_refused_with_the_place_and_the_reason() {
         for (document, why) in [

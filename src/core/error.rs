@@ -157,7 +157,7 @@ pub enum Error {
         /// The one that must be the larger.
         high: (&'static str, f64),
     },
-    /// A rule's pattern that is empty or too long.
+    /// A pattern that is empty or too long.
     Pattern,
     /// A JSON document that cannot be imported.
     Document {

@@ -3,6 +3,22 @@
 //! Matching keeps one fallback position (the last `*`), so it takes at most pattern × text steps whatever the pattern:
 //! the recursive way is exponential in the number of stars.
 
+use crate::error::Error;
+
+/// Longest pattern, in bytes: what one match can cost is bounded by the length of the key.
+const LONGEST: usize = 1024;
+
+/// A pattern that somebody gave.
+///
+/// # Errors
+/// [`Error::Pattern`] for one that is empty or too long.
+pub fn checked(pattern: &[u8]) -> Result<&[u8], Error> {
+    if pattern.is_empty() || pattern.len() > LONGEST {
+        return Err(Error::Pattern);
+    }
+    Ok(pattern)
+}
+
 /// One element of a pattern that matches exactly one byte.
 struct Step {
     /// Where the next element begins.

@@ -8,9 +8,6 @@ use crate::glob::{self, Specificity};
 use crate::profile::{Profile, Resolved};
 use crate::setting::{Setting, Value};
 
-/// Longest pattern, in bytes.
-pub(crate) const LONGEST_PATTERN: usize = 1024;
-
 /// A setting and what it becomes; `None` is `inherit`.
 pub type Change = (Setting, Option<Value>);
 
@@ -28,11 +25,8 @@ impl Rule {
     /// # Errors
     /// [`Error::Pattern`].
     pub fn new(pattern: &[u8]) -> Result<Self, Error> {
-        if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {
-            return Err(Error::Pattern);
-        }
         Ok(Self {
-            pattern: pattern.into(),
+            pattern: glob::checked(pattern)?.into(),
             specificity: glob::specificity(pattern),
             values: BTreeMap::new(),
         })
@@ -166,7 +160,17 @@ impl Rules {
         if replace {
             self.rules.clear();
         }
-        rules.into_iter().for_each(|rule| self.put(rule));
+        // In one go: putting thousands in one by one takes seconds. Of equals the sort keeps the order, and the last stays.
+        self.rules.extend(rules);
+        self.rules.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        self.rules.dedup_by(|later, first| {
+            let same = later.pattern == first.pattern;
+            if same {
+                std::mem::swap(later, first);
+            }
+            same
+        });
+        self.rules.retain(|rule| !rule.values.is_empty());
         self.changed();
     }
 

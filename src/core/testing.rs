@@ -128,8 +128,10 @@ impl Noise {
     }
 }
 
-/// That many cases; a failing one is told, not written into the checkout.
+/// That many cases, `ANOMALY_FUZZ` times as many if it is set; a failing one is told, not written into the checkout.
 pub(crate) fn cases(n: u32) -> proptest::test_runner::Config {
+    let times = std::env::var("ANOMALY_FUZZ").map_or(Ok(1), |times| times.parse());
+    let n = n.saturating_mul(times.expect("ANOMALY_FUZZ is a whole number"));
     proptest::test_runner::Config {
         failure_persistence: None,
         ..proptest::test_runner::Config::with_cases(n)

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::glob::{self, Specificity};
-use crate::rule::LONGEST_PATTERN;
 use crate::template::Template;
 
 /// Longest name of a field, in bytes.
@@ -76,9 +75,7 @@ impl Watch {
     /// [`Error::Pattern`], [`Error::Length`], [`Error::Without`], [`Error::Excluded`], [`Error::Twice`],
     /// [`Error::Template`]: what was given is not complete, or contradicts itself.
     pub fn new(pattern: &[u8], given: Given) -> Result<Self, Error> {
-        if pattern.is_empty() || pattern.len() > LONGEST_PATTERN {
-            return Err(Error::Pattern);
-        }
+        glob::checked(pattern)?;
         for (name, field) in [
             ("DEVICE", &given.device),
             ("TIME", &given.time),
@@ -349,7 +346,16 @@ impl Watches {
         if replace {
             self.watches.clear();
         }
-        watches.into_iter().for_each(|watch| self.put(watch));
+        // As for rules: in one go, and of equals the last stays.
+        self.watches.extend(watches.into_iter().map(Arc::new));
+        self.watches.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        self.watches.dedup_by(|later, first| {
+            let same = later.pattern == first.pattern;
+            if same {
+                std::mem::swap(later, first);
+            }
+            same
+        });
         self.changed();
     }
 

@@ -76,6 +76,20 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(crate::testing::cases(3000))]
+
+        #[test]
+        fn no_words_are_read_beyond_the_last(words in proptest::collection::vec(proptest::sample::select(vec![
+            "XADD", "s", "*", "5-1", "MAXLEN", "minid", "~", "=", "LIMIT", "10", "NOMKSTREAM", "KEEPREF", "", "\u{0}", "f",
+        ]), 0..12)) {
+            let read = layout(|at| words[at].as_bytes(), words.len());
+            if let Some(layout) = read {
+                proptest::prop_assert!(layout.fields < words.len() && (words.len() - layout.fields).is_multiple_of(2));
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_known_is_left_to_the_server() {
         for command in [

@@ -182,16 +182,10 @@ fn flags(spec: &Spec) -> String {
 }
 
 fn categories(spec: &Spec, own: bool) -> String {
-    let access = if spec.access == Access::Read {
-        "read"
-    } else {
-        "write"
-    };
-    let speed = if spec.fast { "fast" } else { "slow" };
     let own = if own { CATEGORY } else { "" };
     let blocking = if spec.blocking { "blocking " } else { "" };
     match spec.subcommands {
-        [] => format!("{access} {speed} {blocking}{own}")
+        [] => format!("{} {blocking}{own}", spec.categories())
             .trim_end()
             .to_owned(),
         _ => format!("slow {own}").trim_end().to_owned(),

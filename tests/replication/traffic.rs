@@ -282,6 +282,9 @@ fn expiry(server: &Server, base: i64) {
 }
 
 fn move_between_databases(server: &Server, base: i64) {
+    if server.moves_wrongly() {
+        return;
+    }
     send(
         server,
         &[

@@ -67,7 +67,7 @@ impl Query {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// [`Error::Argument`], [`Error::Incomplete`].
+    /// [`Error::Argument`], [`Error::Incomplete`], [`Error::Pattern`].
     pub fn parse(args: &[&[u8]]) -> Result<Self, Error> {
         if let [word] = args
             && word.eq_ignore_ascii_case(b"STREAMS")
@@ -86,7 +86,8 @@ impl Query {
                 expected,
             };
             if word.eq_ignore_ascii_case(b"MATCH") {
-                filter.pattern = Some(value.ok_or(must("a pattern"))?.to_vec());
+                let pattern = value.ok_or(must("a pattern"))?;
+                filter.pattern = Some(glob::checked(pattern)?.to_vec());
             } else if word.eq_ignore_ascii_case(b"SEVERITY") {
                 let severity = value.and_then(Severity::named);
                 filter.severity = Some(severity.ok_or(must("warning or critical"))?);

@@ -4,6 +4,7 @@ use super::config::{SETTING, changes};
 use super::{Arg, ArgKind, Keys, Reply, Spec, read};
 use crate::backtest::{Fleet, Found, Report, Sides, Tally};
 use crate::error::Error;
+use crate::glob;
 use crate::kind::Kind;
 use crate::rule::Change;
 use crate::units::Timestamp;
@@ -72,7 +73,7 @@ impl Query {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// [`Error::Incomplete`], [`Error::Range`], [`Error::Twice`], and those of the settings.
+    /// [`Error::Incomplete`], [`Error::Pattern`], [`Error::Range`], [`Error::Twice`], and those of the settings.
     pub fn parse(args: &[&[u8]]) -> Result<Self, Error> {
         let needed = |name: &str, expected| Error::Incomplete {
             name: name.as_bytes().to_vec(),
@@ -80,7 +81,7 @@ impl Query {
         };
         let (target, rest) = match args {
             [word, rest @ ..] if is_key(word) => (Target::Key(word.to_vec()), rest),
-            [_, pattern, rest @ ..] => (Target::Match(pattern.to_vec()), rest),
+            [_, pattern, rest @ ..] => (Target::Match(glob::checked(pattern)?.to_vec()), rest),
             _ => return Err(needed(MATCH, "a pattern, from and to")),
         };
         let [from, to, rest @ ..] = rest else {

@@ -1,6 +1,6 @@
 //! `ANOMALY.CONFIG SET | GET | RESOLVE | LIST | DEL | EXPORT | IMPORT | HELP`: the rules.
 
-use super::{Access, Arg, ArgKind, Keys, Reply, Spec, read, subcommand_help, write};
+use super::{Access, Arg, ArgKind, Keys, Reply, Spec, administer, read, subcommand_help};
 use crate::error::Error;
 use crate::rule::{Change, Rule, Rules};
 use crate::setting::Setting;
@@ -23,7 +23,7 @@ pub const SPEC: Spec = Spec {
         Spec {
             reply: "OK",
             complexity: "O(N) with N rules",
-            ..write(
+            ..administer(
                 "set",
                 "Creates or changes the rule of a pattern",
                 -5,
@@ -60,7 +60,7 @@ pub const SPEC: Spec = Spec {
             reply: "1, or 0 if there is no such rule",
             complexity: "O(N) with N rules",
             access: Access::WriteAlways,
-            ..write("del", "Removes the rule of a pattern", 3, &[PATTERN])
+            ..administer("del", "Removes the rule of a pattern", 3, &[PATTERN])
         },
         Spec {
             reply: "the document, a string",
@@ -70,7 +70,7 @@ pub const SPEC: Spec = Spec {
         Spec {
             reply: "OK",
             complexity: "O(N log N) with N rules",
-            ..write(
+            ..administer(
                 "import",
                 "Takes in the rules of a JSON document, all or none; with REPLACE all others go",
                 -3,

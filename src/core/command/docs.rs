@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Access, COMMANDS, Spec};
+use super::{COMMANDS, Spec};
 use crate::setting::Setting;
 
 fn every_spec() -> Vec<(Option<&'static str>, &'static Spec)> {
@@ -68,15 +68,10 @@ fn reference() -> String {
         "# Commands\n\nMade from the command table in `src/core/command`; do not edit.\n",
     );
     for (parent, spec) in every_spec() {
-        let rights = match (spec.access, spec.fast) {
-            (Access::Read, true) => "`@read @fast`",
-            (Access::Read, false) => "`@read @slow`",
-            (_, true) => "`@write @fast`",
-            (_, false) => "`@write @slow`",
-        };
+        let rights = spec.categories().replace(' ', " @");
         write!(
             out,
-            "\n## {}\n\n    {}\n\n{}.\n\n* Reply: {}.\n* Complexity: {}.\n* ACL categories: `@anomaly` {rights}. Since {}.\n",
+            "\n## {}\n\n    {}\n\n{}.\n\n* Reply: {}.\n* Complexity: {}.\n* ACL categories: `@anomaly` `@{rights}`. Since {}.\n",
             spec.syntax(parent).split_whitespace().take(1 + usize::from(parent.is_some())).collect::<Vec<_>>().join(" "),
             spec.syntax(parent),
             spec.summary,

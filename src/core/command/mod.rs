@@ -42,6 +42,9 @@ pub struct Spec {
     pub arity: i32,
     /// Whether it writes, reads or neither.
     pub access: Access,
+    /// Whether it decides over every sensor or stream, whatever keys a user may touch: `@admin @dangerous` in place of
+    /// `@write`.
+    pub admin: bool,
     /// Whether it takes constant time.
     pub fast: bool,
     /// Whether its client may have to wait while others go on.
@@ -202,6 +205,18 @@ impl Arg {
 }
 
 impl Spec {
+    /// The ACL categories that every server has, without the `@`.
+    #[must_use]
+    pub const fn categories(&self) -> &'static str {
+        match (self.access, self.admin, self.fast) {
+            (Access::Read, _, true) => "read fast",
+            (Access::Read, _, false) => "read slow",
+            (_, true, _) => "admin dangerous slow",
+            (_, false, true) => "write fast",
+            (_, false, false) => "write slow",
+        }
+    }
+
     /// The whole syntax, `ANOMALY.ADD key timestamp|* value [EXPLAIN]`; `parent` is the container of a subcommand.
     #[must_use]
     pub fn syntax(&self, parent: Option<&str>) -> String {
@@ -236,11 +251,25 @@ const fn read(name: &'static str, summary: &'static str, arity: i32, args: &'sta
         since: "0.1.0",
         arity,
         access: Access::Read,
+        admin: false,
         fast: false,
         blocking: false,
         keys: Keys::None,
         args,
         subcommands: &[],
+    }
+}
+
+/// A write to the rules or watches, which hold for all keys.
+const fn administer(
+    name: &'static str,
+    summary: &'static str,
+    arity: i32,
+    args: &'static [Arg],
+) -> Spec {
+    Spec {
+        admin: true,
+        ..write(name, summary, arity, args)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `ANOMALY.WATCH SET | GET | LIST | DEL | HELP`: the streams whose entries are readings.
 
-use super::{Access, Arg, ArgKind, Reply, Spec, read, subcommand_help, write};
+use super::{Access, Arg, ArgKind, Reply, Spec, administer, read, subcommand_help};
 use crate::error::Error;
 use crate::stream_id::StreamId;
 use crate::watch::{Given, MOST_VALUES, Part, Watch, Watches};
@@ -20,7 +20,7 @@ pub const SPEC: Spec = Spec {
         Spec {
             reply: "OK",
             complexity: "O(N) with N watches; with FROM, entries a stream already holds are read in the background",
-            ..write(
+            ..administer(
                 "set",
                 "Reads every entry added to a matching stream as readings; with FROM also what it already holds",
                 -3,
@@ -73,7 +73,7 @@ pub const SPEC: Spec = Spec {
             reply: "1, or 0 if there is no such watch",
             complexity: "O(N) with N watches",
             access: Access::WriteAlways,
-            ..write("del", "Removes the watch of a pattern", 3, &[PATTERN])
+            ..administer("del", "Removes the watch of a pattern", 3, &[PATTERN])
         },
         Spec {
             reply: "an array of lines",

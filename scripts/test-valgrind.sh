@@ -1,0 +1,52 @@
+#!/bin/sh
+# A part of the server suite with the server under valgrind: no report that has a frame of the module's.
+#
+#   scripts/test-valgrind.sh [TEST-FILTER]...
+#
+# The server is Valkey 8.0, because it takes jemalloc from a shared library: a stand-in that hands every call to libc lets
+# valgrind see each allocation, the module's too, which all go through the server's allocator. Tests of speed, and those that
+# need a million readings, are left out. Reports: target/valgrind/*.log.
+set -eu
+cd "$(dirname -- "$0")/.."
+command -v valgrind >/dev/null || { echo "valgrind is missing (Debian: apt-get install valgrind)" >&2; exit 2; }
+[ $# -gt 0 ] || set -- add:: hook:: right_entry:: config:: watch:: alerts:: episodes:: endings:: rules:: silence:: \
+  dead_letters:: keyspace_events:: access:: refused:: series:: hostile:: dump:: backtest::
+cache=$(readlink -f -- "${BOOTSTRAP_CACHE:-.cache}")
+[ -e "$cache/valkey80/stamp" ] || scripts/bootstrap.sh valkey80
+[ -e "$cache/env" ] || scripts/bootstrap.sh
+. "$cache/env"
+out=$PWD/target/valgrind
+rm -rf "$out"
+mkdir -p "$out/lib"
+cat >"$out/stand-in.c" <<'EOC'
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+void sdallocx(void *p, size_t n, int f) { (void)n; (void)f; free(p); }
+size_t nallocx(size_t n, int f) { (void)f; return n; }
+void malloc_stats_print(void *w, void *a, const char *o) { (void)w; (void)a; (void)o; }
+int mallctl(const char *name, void *old, size_t *len, void *new, size_t newlen) {
+  (void)new; (void)newlen;
+  if (old && len) { memset(old, 0, *len); if (!strcmp(name, "arenas.page")) *(size_t *)old = 4096; }
+  return 0;
+}
+EOC
+gcc -shared -fPIC -Wl,-soname,libjemalloc.so.2 -o "$out/lib/libjemalloc.so.2" "$out/stand-in.c"
+# The compressor of RDB strings reads its hash table before it wrote it, by design, with any module or none.
+printf '{\n lzf\n Memcheck:Cond\n fun:lzf_compress\n}\n{\n lzf8\n Memcheck:Value8\n fun:lzf_compress\n}\n' >"$out/suppressions"
+root=$cache/valkey80/root
+cat >"$out/server" <<EOC
+#!/bin/sh
+case "\$1" in --version) exec "$cache/valkey80/bin/redis-server" --version ;; esac
+LD_LIBRARY_PATH="$out/lib:$root/usr/lib/x86_64-linux-gnu:$cache/redis74/lib" exec valgrind --quiet --vgdb=no --error-limit=no \\
+  --num-callers=30 --suppressions="$out/suppressions" --log-file="$out/%p.log" "$root/usr/bin/valkey-server" "\$@"
+EOC
+chmod +x "$out/server"
+status=0
+ANOMALY_REDIS_SERVER=$out/server RUST_BACKTRACE=0 cargo test --locked -p anomaly-tests --test server -- "$@" --skip million \
+  --skip 100_000 --skip fleet --skip shutdowns_and_kills --skip goes_midway --skip stored_bytes || status=$?
+ls "$out"/*.log >/dev/null 2>&1 || { echo "no server ran under valgrind" >&2; exit 1; }
+reports=$(cat "$out"/*.log | grep -c 'redis_anomaly\|anomaly_core' || true)
+echo "valgrind: $(ls "$out"/*.log | wc -l) servers, $reports report lines of the module's"
+[ "$reports" = 0 ] || status=1
+exit "$status"
