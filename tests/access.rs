@@ -244,7 +244,8 @@ fn what_readings_rules_and_documents_say_stays_text() {
     // A key with a tag keeps it; this one's braces are empty.
     expected.extend([format!("ts:{{{nasty}}}"), format!("ts:{{{sensor}}}")]);
     let mut keys: Vec<String> = list(&server.cmd(&["KEYS", "*"])).iter().map(text).collect();
-    (keys.sort(), expected.sort());
+    keys.sort();
+    expected.sort();
     assert_eq!(keys, expected);
     assert_eq!(text(&server.cmd(&["GET", "bystander"])), "untouched");
     let alerts = server.stream("anomaly:alerts");
