@@ -33,8 +33,8 @@ test: setup ## format, lints, boundaries, every test
 scenarios: ## how detectors do where it matters to users (SEEDS=10 DAYS=3 DETECTORS='auto on' for a quick look)
 	@cargo run --release --locked --quiet -p anomaly-core --example scenarios
 
-soak: dev ## hundreds of kills under traffic: every entry is read once (ANOMALY_SOAK_KILLS=200)
-	@$(ENV) && exec timeout 1800 cargo test --locked -p anomaly-tests --test server -- --ignored --nocapture soak
+soak: dev ## kills and seeds by the hundred: read once, the same everywhere (ANOMALY_SOAK_KILLS=200 ANOMALY_SOAK_SEEDS=500)
+	@$(ENV) && exec timeout 7200 cargo test --locked -p anomaly-tests --test server -- --ignored --nocapture soak
 
 fmt: ## format the code
 	@cargo fmt --all

@@ -39,6 +39,7 @@ mod replicas;
 mod replication;
 mod right_entry;
 mod rules;
+mod same;
 mod series;
 mod settings;
 mod shapes;
