@@ -18,6 +18,7 @@ mod conf;
 mod config;
 mod config_refused;
 mod dead_letters;
+mod disk;
 mod dump;
 mod endings;
 mod episodes;
