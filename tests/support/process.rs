@@ -12,7 +12,10 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 /// Arguments: the server's program and its arguments. Standard output: the server's process id, and then its log on
 /// standard error's file. Exit status: the server's.
+///
+/// Signal 25 is SIGXFSZ: a file that may not grow is then what a full disk is, an error, and not the end.
 const LEASH: &str = r#"
+trap '' 25
 exec 3<&0 </dev/null
 "$@" 3<&- >&2 &
 server=$!

@@ -1,0 +1,218 @@
+//! Whatever the traffic, every server that should hold the same does: the master, its replica, the replica's replica, a
+//! replica that came late, and the master after each way to write its data down and read it again.
+//!
+//! `ANOMALY_SAME_SEED` runs one seed; `make soak` runs `ANOMALY_SOAK_SEEDS` of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use anomaly_tests::{Picture, Server, Stop, args, assert_same, call_many, error, list};
+
+#[path = "same/traffic.rs"]
+mod traffic;
+
+use traffic::Mixed;
+
+/// Half of what is tried in a seed depends on its number.
+struct Variant {
+    preamble: bool,
+    diskless: bool,
+    /// The late replica archives nothing of its own.
+    replica_archives: bool,
+}
+
+impl Variant {
+    fn of(seed: u64) -> Self {
+        Self {
+            preamble: seed % 4 != 3,
+            diskless: seed & 1 == 0,
+            replica_archives: seed % 3 > 0,
+        }
+    }
+
+    /// RedisTimeSeries 1.12.2 rewrites the series of database 0 in the place of all others if there is no preamble.
+    fn databases(&self) -> u64 {
+        if self.preamble { 3 } else { 1 }
+    }
+
+    fn master(&self) -> Server {
+        let yes = |on: bool| if on { "yes" } else { "no" };
+        Server::builder()
+            .aof()
+            .config(format!("aof-use-rdb-preamble {}", yes(self.preamble)))
+            .config(format!("repl-diskless-sync {}", yes(self.diskless)))
+            .start()
+    }
+
+    fn replica_of(&self, master: &Server) -> Server {
+        let load = if self.diskless { "swapdb" } else { "disabled" };
+        let replica = Server::builder()
+            .config(format!("repl-diskless-load {load}"))
+            .config("appendonly no");
+        let replica = if self.replica_archives {
+            replica
+        } else {
+            replica.module_args(&["archive", "off"])
+        };
+        replica.replica_of(master).start()
+    }
+}
+
+/// The picture once no timer has anything left to do.
+fn settled(server: &Server) -> Picture {
+    let mut last = server.picture();
+    let mut since = Instant::now();
+    let begun = Instant::now();
+    while since.elapsed() < Duration::from_millis(260) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "it never settles"
+        );
+        thread::sleep(Duration::from_millis(40));
+        let now = server.picture();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
+}
+
+fn rewritten(server: &Server) {
+    server.wait_until("the file is rewritten", || {
+        let info = server.info("persistence");
+        info["aof_rewrite_in_progress"] == "0" && info["aof_rewrite_scheduled"] == "0"
+    });
+    assert_eq!(
+        server.info("persistence")["aof_last_bgrewrite_status"],
+        "ok"
+    );
+}
+
+/// How many episodes the server knows to be open in database 0: a model that was loaded must have been noticed.
+fn open(server: &Server) -> usize {
+    list(&server.cmd(&["ANOMALY.ALERTS"])).len()
+}
+
+fn linked(replica: &Server) {
+    replica.wait_until("the link is up", || {
+        replica.info("replication")["master_link_status"] == "up"
+    });
+}
+
+fn run(seed: u64) {
+    let start = Instant::now();
+    let variant = Variant::of(seed);
+    let mut traffic = Mixed::new(seed, variant.databases());
+    let mut master = variant.master();
+    let replica = variant.replica_of(&master);
+    let chained = variant.replica_of(&replica);
+    linked(&chained);
+    traffic.prepare(&master);
+    traffic.send(&master, 150);
+    master.replica_in_sync(&replica);
+    // A partial resynchronisation, in the midst of it.
+    master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
+    traffic.send(&master, 150);
+    let expected = settled(&master);
+    let late = variant.replica_of(&master);
+    for (name, server) in [("replica", &replica), ("late replica", &late)] {
+        linked(server);
+        master.replica_in_sync(server);
+        println!("seed {seed}: {name}");
+        assert_same(&server.picture(), &expected);
+        assert_eq!(open(server), open(&master));
+    }
+    replica.replica_in_sync(&chained);
+    println!("seed {seed}: chained replica");
+    assert_same(&chained.picture(), &expected);
+
+    println!("seed {seed}: append-only file");
+    master.restart(Stop::Kill9);
+    assert_same(&master.picture(), &expected);
+
+    println!("seed {seed}: rewritten append-only file");
+    traffic.send(&master, 60);
+    master.cmd(&["BGREWRITEAOF"]);
+    traffic.send(&master, 60);
+    rewritten(&master);
+    let expected = settled(&master);
+    master.restart(Stop::Kill9);
+    assert_same(&master.picture(), &expected);
+
+    println!("seed {seed}: RDB file");
+    master.cmd(&["SAVE"]);
+    let restored = Server::builder().dir(master.dir()).start();
+    assert_same(&restored.picture(), &expected);
+    assert_eq!(open(&restored), open(&master));
+    drop(restored);
+
+    println!("seed {seed}: promotion");
+    Mixed::without_timers(&master);
+    traffic.send(&master, 40);
+    Mixed::without_timers(&master);
+    linked(&late);
+    let before = settled(&master);
+    master.replica_in_sync(&late);
+    assert_same(&late.picture(), &before);
+    late.cmd(&["REPLICAOF", "NO", "ONE"]);
+    if !variant.replica_archives {
+        late.cmd(&["CONFIG", "SET", "anomaly.archive", "auto"]);
+    }
+    assert_eq!(open(&late), open(&master));
+    let probes = traffic.probes();
+    let [old, new] = [&master, &late].map(|server| call_many(&mut server.conn(), &probes));
+    for ((old, new), probe) in old.iter().zip(&new).zip(&probes) {
+        assert_eq!(new, old, "{probe:?}");
+    }
+    // A string may lie where a sensor was; most are still there.
+    let judged = old.iter().filter(|reply| error(reply).is_none()).count();
+    assert!(2 * judged > probes.len(), "{judged} of {}", probes.len());
+    assert_eq!(
+        events(&late, variant.databases()),
+        events(&master, variant.databases())
+    );
+    println!(
+        "seed {seed}: {} keys, {} open, {:.1} s",
+        expected.len(),
+        open(&late),
+        start.elapsed().as_secs_f32()
+    );
+}
+
+/// Each alert without its entry's id, by database: two masters have two clocks.
+fn events(server: &Server, databases: u64) -> BTreeMap<u64, Vec<Vec<(String, String)>>> {
+    let mut all = BTreeMap::new();
+    for db in 0..databases {
+        server.cmd(&args!["SELECT", db]);
+        let alerts = server.stream("anomaly:alerts");
+        all.insert(db, alerts.into_iter().map(|(_, fields)| fields).collect());
+    }
+    server.cmd(&args!["SELECT", 0]);
+    all
+}
+
+fn run_all(seeds: impl Iterator<Item = u64>) {
+    let seeds: Vec<u64> = match env::var("ANOMALY_SAME_SEED") {
+        Ok(seed) => vec![seed.parse().expect("ANOMALY_SAME_SEED is a number")],
+        Err(_) => seeds.collect(),
+    };
+    seeds.into_iter().for_each(run);
+}
+
+#[test]
+fn all_servers_agree_after_random_traffic() {
+    run_all(0..10);
+}
+
+#[test]
+fn all_servers_agree_after_other_random_traffic() {
+    run_all(10..20);
+}
+
+#[test]
+#[ignore = "make soak: minutes"]
+fn soak_all_servers_agree_after_random_traffic() {
+    let seeds = env::var("ANOMALY_SOAK_SEEDS").map_or(500, |n| n.parse().expect("a number"));
+    run_all(1000..1000 + seeds);
+}
