@@ -418,7 +418,7 @@ fn what_is_not_there_is_nil_or_an_error_that_says_what_is_missing() {
     server.cmd(&["SET", "ts:{odd}", "x"]);
     let why = refused(&server, "odd - +");
     assert!(
-        why.starts_with("ERR series 'ts:{odd}' cannot be read: "),
+        why.starts_with("WRONGTYPE series 'ts:{odd}' cannot be read: "),
         "{why}"
     );
     // A sensor that is gone leaves its series: it is replayed by the rules of its name.
