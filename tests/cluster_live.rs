@@ -156,6 +156,16 @@ impl Cluster {
         self.nodes[3 - from - to].cmd(&args!["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]);
         moved
     }
+
+    /// `anomaly ARGUMENTS` against a node: exit code, output, errors.
+    fn anomaly(&self, node: usize, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.nodes[node].anomaly().args(arguments).output().unwrap();
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -360,4 +370,57 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
         taken.len()
     );
     assert!(tried_again > 0, "the test did not meet what it is about");
+}
+
+#[test]
+fn a_document_is_pushed_to_every_master_and_verified() {
+    let cluster = Cluster::start();
+    let dir = anomaly_tests::Dir::new();
+    let file = dir.join("rules.json");
+    let document = r#"{"version":1,"rules":[{"pattern":"*","settings":{"max":10}}],"watches":[{"pattern":"raw:*"}]}"#;
+    std::fs::write(&file, document).unwrap();
+    let file = file.to_str().unwrap();
+    // Asked of a replica, too, it finds the masters.
+    let (code, out, err) = cluster.anomaly(4, &["config", "push", file]);
+    assert_eq!((code, out.lines().count()), (0, 3), "{out}{err}");
+    for node in cluster.masters() {
+        let line = format!(
+            "127.0.0.1:{}: imported and verified, 1 rules, 1 watches",
+            node.port()
+        );
+        assert!(out.contains(&line), "{out}");
+        assert_eq!(list(&node.cmd(&["ANOMALY.CONFIG", "LIST"])).len(), 1);
+    }
+    let (code, out, _) = cluster.anomaly(0, &["config", "push", file]);
+    assert_eq!(
+        (code, out.matches(": unchanged, ").count()),
+        (0, 3),
+        "{out}"
+    );
+    // A master that refuses is named, the others are served, and the exit code says so.
+    cluster.nodes[1].cmd(&["ACL", "SETUSER", "default", "-anomaly.config"]);
+    cluster.nodes[0].cmd(&["ANOMALY.CONFIG", "SET", "x", "max", "1"]);
+    let (code, out, err) = cluster.anomaly(0, &["config", "push", file, "--replace"]);
+    assert_eq!(code, 1);
+    let refused = format!("127.0.0.1:{}: FAILED: NOPERM", cluster.nodes[1].port());
+    assert!(
+        out.contains(&refused) && err.contains("1 of 3 nodes"),
+        "{out}{err}"
+    );
+    assert_eq!(
+        list(&cluster.nodes[0].cmd(&["ANOMALY.CONFIG", "LIST"])).len(),
+        1
+    );
+    // What cannot be imported is refused before any node is asked.
+    std::fs::write(
+        dir.join("bad.json"),
+        r#"{"version":1,"rules":[{"pattern":"*","settings":{"mex":10}}]}"#,
+    )
+    .unwrap();
+    for (name, why) in [("bad.json", "mex"), ("none.json", "cannot be read")] {
+        let path = dir.join(name);
+        let (code, out, err) = cluster.anomaly(0, &["config", "push", path.to_str().unwrap()]);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains("FILE '") && err.contains(why), "{err}");
+    }
 }
