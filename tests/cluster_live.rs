@@ -424,3 +424,94 @@ fn a_document_is_pushed_to_every_master_and_verified() {
         assert!(err.contains("FILE '") && err.contains(why), "{err}");
     }
 }
+
+#[test]
+fn every_alert_of_every_node_is_shown_although_a_master_dies_under_load() {
+    let mut cluster = Cluster::start();
+    cluster.rules(&["max", "10", "clear", "1"]);
+    let dir = anomaly_tests::Dir::new();
+    let shown = dir.join("shown");
+    let mut consumer = cluster.nodes[0]
+        .anomaly()
+        .args(["alerts", "--format", "json"])
+        .stdout(std::fs::File::create(&shown).unwrap())
+        .stderr(std::fs::File::create(dir.join("errors")).unwrap())
+        .spawn()
+        .unwrap();
+    let seen = || -> BTreeSet<String> {
+        let text = std::fs::read_to_string(&shown).unwrap();
+        let id = |line: &str| {
+            let json: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(json["id"].as_str()?.to_owned())
+        };
+        text.lines().filter_map(id).collect()
+    };
+    let stop = AtomicBool::new(false);
+    let urls: Vec<String> = cluster.nodes[1..].iter().map(|n| n.url()).collect();
+    let mut writer = cluster.client();
+    let promoted = cluster.nodes[3].port();
+    let (dead, rest) = cluster.nodes.split_at_mut(1);
+    let mut rounds = 0_u64;
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut round = 0;
+            while !stop.load(Ordering::Relaxed) {
+                round += 1;
+                // New tags, so new streams, all the time and on all nodes.
+                for number in 0..30 {
+                    let key = format!("{{{number}.{}}}:t", round / 40);
+                    let value = if (round + number) % 4 == 0 { 50 } else { 5 };
+                    let reading = args!["ANOMALY.ADD", key, 1000 * round, value];
+                    while send(&mut writer, &reading).is_err() {
+                        thread::sleep(Duration::from_millis(50));
+                        if let Ok(again) =
+                            ClusterClient::new(urls.clone()).unwrap().get_connection()
+                        {
+                            writer = again;
+                        }
+                    }
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            round
+        });
+        anomaly_tests::wait_until("alerts are shown", || seen().len() > 50);
+        dead[0].kill9();
+        rest[2].wait_until("its replica is promoted", || {
+            rest[2].info("replication")["role"] == "master"
+        });
+        let before = seen().len();
+        anomaly_tests::wait_until("alerts are shown again", || seen().len() > before + 50);
+        stop.store(true, Ordering::Relaxed);
+        rounds = load.join().unwrap();
+    });
+    assert_eq!(rest[2].port(), promoted);
+    let mut written = BTreeSet::new();
+    let mut nodes = 0;
+    for node in [&rest[0], &rest[1], &rest[2]] {
+        let streams = list(&node.cmd(&["ANOMALY.ALERTS", "STREAMS"]));
+        nodes += usize::from(!streams.is_empty());
+        for stream in streams {
+            for (_, fields) in node.stream(&text(&stream)) {
+                written.insert(
+                    fields
+                        .iter()
+                        .find(|(name, _)| name == "id")
+                        .unwrap()
+                        .1
+                        .clone(),
+                );
+            }
+        }
+    }
+    assert_eq!(nodes, 3);
+    anomaly_tests::wait_until("every alert is shown", || written.is_subset(&seen()));
+    assert!(consumer.try_wait().unwrap().is_none(), "it goes on");
+    consumer.kill().unwrap();
+    consumer.wait().unwrap();
+    let lines = std::fs::read_to_string(&shown).unwrap().lines().count();
+    eprintln!(
+        "{rounds} rounds, {} alerts written, {lines} lines shown",
+        written.len()
+    );
+}
