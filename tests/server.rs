@@ -13,6 +13,7 @@ mod alerts;
 mod backlog;
 mod backtest;
 mod cluster;
+mod cluster_live;
 mod commands;
 mod conf;
 mod config;

@@ -176,6 +176,11 @@ pub enum Error {
         /// The key.
         key: Vec<u8>,
     },
+    /// On a cluster: the slot is moving, and a key that is needed may be on the other node.
+    TryAgain {
+        /// The sensor.
+        key: Vec<u8>,
+    },
     /// A command that only the server's own replication and loading may use.
     Internal,
     /// A watched stream may create no more sensors.
@@ -343,6 +348,11 @@ impl fmt::Display for Error {
             Self::CrossSlot { key } => write!(
                 f,
                 "CROSSSLOT key '{}' cannot have its series and alerts in its own slot: use a key without a stray brace, such as {{device}}:metric",
+                shown(key)
+            ),
+            Self::TryAgain { key } => write!(
+                f,
+                "TRYAGAIN the slot of key '{}' is moving, and its series or alerts may be on the other node: send it again",
                 shown(key)
             ),
             Self::TooManySensors { most } => write!(

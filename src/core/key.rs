@@ -61,6 +61,18 @@ pub fn check_slot(base: &[u8], key: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// The hash slot of a key, 0 to 16383: CRC16 (CCITT, XMODEM) of its hash tag, as the Redis cluster specification says.
+#[must_use]
+pub fn slot(key: &[u8]) -> u16 {
+    let crc = hash_tag(key).iter().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            let carry = crc & 0x8000 != 0;
+            (crc << 1) ^ if carry { 0x1021 } else { 0 }
+        })
+    });
+    crc % 16384
+}
+
 /// A name for a sensor that is the same on every server: FNV-1a of its key (Fowler, Noll and Vo).
 #[must_use]
 pub fn fingerprint(key: &[u8]) -> u64 {
@@ -86,6 +98,14 @@ pub fn label(value: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_server() {
+        // CLUSTER KEYSLOT; the first is the check value of the CRC, 0x31C3.
+        for (key, expected) in [("123456789", 12739), ("foo", 12182), ("x{foo}y", 12182)] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
 
     #[test]
     fn series_and_alerts_carry_the_sensors_hash_tag() {

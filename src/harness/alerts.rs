@@ -4,15 +4,19 @@ mod consumer;
 mod entries;
 mod log;
 mod name;
+mod nodes;
 mod seen;
 mod sink;
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use redis::{Connection, RedisError};
 
 use crate::alerts::consumer::{Consumer, Trouble};
+use crate::alerts::nodes::Nodes;
 use crate::alerts::sink::Sink;
+use crate::cluster;
 use crate::server::{Server, has_module, plain};
 use crate::stop::Stop;
 use crate::terminal::note;
@@ -26,8 +30,8 @@ use crate::terminal::note;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The alerts stream; may be repeated
-    #[arg(long = "stream", default_value = "anomaly:alerts", value_name = "KEY")]
+    /// The alerts stream; may be repeated. Default: that of the server, on a cluster those of all nodes, new ones included
+    #[arg(long = "stream", default_value = ALERTS, value_name = "KEY")]
     streams: Vec<String>,
 
     /// The consumer group; made if there is none
@@ -81,6 +85,15 @@ pub(crate) struct Args {
     batch: u32,
 }
 
+const ALERTS: &str = "anomaly:alerts";
+
+impl Args {
+    /// On a cluster there is no stream of that name, but one for each hash tag.
+    fn finds_streams(&self) -> bool {
+        self.streams == [ALERTS]
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   anomaly alerts
@@ -111,16 +124,30 @@ pub(crate) enum Format {
 pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<()> {
     // The first connection must work: a wrong address should not look like a server that is away.
     let mut connection = server.connect()?;
-    let mut consumer = Consumer::new(args, Sink::open(args)?)?;
+    let mut masters = masters(&mut connection);
+    let mut consumer = Consumer::new(args, Sink::open(args)?, masters.is_some())?;
     if !has_module(&mut connection).unwrap_or(true) && !consumer.a_stream_exists(&mut connection) {
         anyhow::bail!("{}", server.no_module());
     }
     let mut outage = Outage::default();
     let mut connection = Some(connection);
     while !stop.requested() {
-        let outcome = match connection.take().map_or_else(|| server.try_connect(), Ok) {
-            Ok(fresh) => consumer.follow(fresh, stop, || outage.over(server)),
-            Err(error) => Err(Trouble::from(error)),
+        let fresh = connection
+            .take()
+            .map_or_else(|| again(server, masters.as_deref()), Ok);
+        let outcome = match (fresh, &mut masters) {
+            (Ok(fresh), None) => consumer.follow(fresh, stop, || outage.over(server)),
+            (Ok(mut fresh), Some(known)) => {
+                if let Some(now) = self::masters(&mut fresh) {
+                    *known = now;
+                }
+                Nodes::connect(server, known.clone())
+                    .map_err(Trouble::from)
+                    .and_then(|nodes| {
+                        consumer.follow_nodes(fresh, nodes, stop, || outage.over(server))
+                    })
+            }
+            (Err(error), _) => Err(Trouble::from(error)),
         };
         match outcome {
             Ok(()) => break,
@@ -136,6 +163,25 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
     }
     consumer.say_goodbye();
     Ok(())
+}
+
+/// Where the masters of a cluster are. A user who may not ask is served as by a single server.
+fn masters(connection: &mut Connection) -> Option<Vec<(String, u16)>> {
+    let masters = cluster::masters(connection).ok().flatten();
+    masters.filter(|masters| !masters.is_empty())
+}
+
+/// Connects again: on a cluster any node that is known will do.
+fn again(server: &Server, known: Option<&[(String, u16)]>) -> Result<Connection, RedisError> {
+    let first = server.try_connect();
+    if first.is_ok() {
+        return first;
+    }
+    let others = known.unwrap_or_default().iter();
+    others
+        .filter_map(|(host, port)| server.at(host, *port).ok()?.try_connect().ok())
+        .next()
+        .map_or(first, Ok)
 }
 
 /// A time without the server: said once, waited out with growing patience.

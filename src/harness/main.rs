@@ -4,6 +4,8 @@
 
 mod alert;
 mod alerts;
+mod cluster;
+mod config;
 mod demo;
 mod dice;
 mod evaluate;
@@ -52,6 +54,7 @@ enum Command {
     Alerts(alerts::Args),
     Demo(demo::Args),
     Evaluate(evaluate::Args),
+    Config(config::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -62,6 +65,8 @@ Examples:
       a recording becomes the sensor `machine_temperature`
   anomaly alerts
       follow the alerts; stop with Ctrl-C, start again: nothing is missed
+  anomaly config push rules.json
+      the same rules on every master of a cluster
   anomaly load --sensors 100 --rate max --count 10000 --via madd
       how fast is this server?
   anomaly evaluate --nab NAB
@@ -101,6 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&Server::new(&cli.url)?, &args, &stop),
         Command::Alerts(args) => alerts::run(&Server::new(&cli.url)?, &args, &stop),
         Command::Demo(args) => demo::run(&args, &stop),
+        Command::Config(args) => config::run(&Server::new(&cli.url)?, &args),
         Command::Evaluate(args) => evaluate::run(&Server::new(&cli.url)?, &args, &stop),
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use redis::{Client, Connection, RedisError, Value};
+use redis::{Client, Connection, ConnectionInfo, RedisError, Value};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// A reply that takes longer than this means that the server hangs; the longest commands sent here take milliseconds.
-const REPLY: Duration = Duration::from_secs(30);
+pub(crate) const REPLY: Duration = Duration::from_secs(30);
 
 /// Where the server is; connections are made when they are needed.
 pub(crate) struct Server {
@@ -21,6 +21,18 @@ impl Server {
             anyhow!("--url is not a Redis URL like redis://127.0.0.1:6379: {error}")
         })?;
         Ok(Self { client })
+    }
+
+    /// A server of which all is known.
+    pub(crate) fn open(info: ConnectionInfo) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: Client::open(info)?,
+        })
+    }
+
+    /// How to connect to it.
+    pub(crate) fn info(&self) -> &ConnectionInfo {
+        self.client.get_connection_info()
     }
 
     /// `host:port` or the socket's path.

@@ -22,6 +22,7 @@ use redis_module::raw;
 
 use crate::fence::guard;
 use crate::hook::{self, Captured};
+use crate::moving::{self, Slot};
 use crate::scan;
 use crate::server::{Ctx, Entries, Key, Mode};
 use crate::state::{Place, State, with};
@@ -159,11 +160,27 @@ fn search(ctx: Ctx, end: Instant) -> bool {
     false
 }
 
+/// An entry of a stream that cannot be taken in now is read later, and with it what is added until then.
+pub(crate) fn put_off(ctx: Ctx, place: Place, id: StreamId) {
+    if !with(|state| state.cursors.contains_key(&place)) {
+        move_to(ctx, place, Some(Cursor { next: id, read: 0 }));
+        wake(ctx);
+    }
+}
+
+/// The first stream that can be read: not one whose slot is yet to become this node's own.
+fn next_cursor(ctx: Ctx) -> Option<(Place, Cursor)> {
+    let all: Vec<Place> = with(|state| state.cursors.keys().cloned().collect());
+    let place = all
+        .into_iter()
+        .find(|(_, stream)| moving::slot(ctx, stream) != Slot::Coming)?;
+    let cursor = with(|state| state.cursors.get(&place).copied())?;
+    Some((place, cursor))
+}
+
 /// Reads on in the first stream.
 fn read(ctx: Ctx, end: Instant) {
-    let Some((place, mut cursor)) =
-        with(|state| state.cursors.iter().next().map(|(p, c)| (p.clone(), *c)))
-    else {
+    let Some((place, mut cursor)) = next_cursor(ctx) else {
         return;
     };
     let (db, stream) = &place;

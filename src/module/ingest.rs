@@ -14,7 +14,7 @@ use anomaly_core::{Error, Profile, Reading, key};
 use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
-use crate::{datatype, effects, fence, hook, silence};
+use crate::{datatype, effects, fence, hook, moving, silence};
 
 /// A reading that was taken in.
 pub(crate) struct Taken {
@@ -63,6 +63,7 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
     if source.is_some() {
         check_room(ctx, sensor)?;
     }
+    moving::check_reading(ctx, sensor, Reading { at, value })?;
     let taken = match take(ctx, sensor, Reading { at, value }, Some(now)) {
         Err(Error::Broken) => {
             // Here and on every replica, whose models went on: whatever it holds now is not to be trusted.

@@ -17,7 +17,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{backlog, datatype, effects, silence};
+use crate::{backlog, datatype, effects, moving, silence};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -84,7 +84,7 @@ pub(crate) fn unlinked(db: c_int, key: &[u8], model: &Model) {
     let first = with(|state| {
         state.open.remove(&(db, key.to_vec()));
         state.stop_timing(db, key, model);
-        if !decides || model.alarm.open().is_none() {
+        if !decides || model.alarm.open().is_none() || state.moves.sends(key) {
             return false;
         }
         state.unlinked.push(Unlinked {
@@ -386,6 +386,7 @@ unsafe extern "C" fn on_role_change(
 ) {
     guard((), || {
         with(|state| state.forget_audience());
+        moving::suspect();
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };
         backlog::wake(ctx);

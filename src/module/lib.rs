@@ -23,6 +23,7 @@ mod hook;
 mod info;
 mod ingest;
 mod keyspace;
+mod moving;
 mod register;
 mod reply;
 mod scan;
@@ -85,6 +86,7 @@ fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
     register::commands(ctx)?;
     keyspace::subscribe(ctx)?;
     hook::subscribe(ctx)?;
+    moving::listen(ctx);
     info::register(ctx)?;
     state::with(|state| state.loaded = true);
     ctx.notice(&format!(

@@ -22,6 +22,7 @@ use anomaly_core::{Error, Model, Reading};
 use redis_module::raw;
 
 use crate::fence::{caught, guard};
+use crate::moving::{self, Slot};
 use crate::server::{Args, Called, Ctx, Key, Mode, Str};
 use crate::state::{Place, State, with};
 use crate::{datatype, effects, ingest, keyspace, scan};
@@ -246,6 +247,9 @@ fn look(ctx: Ctx, number: u32, now: Timestamp) {
     else {
         return;
     };
+    if moving::slot(ctx, &name) != Slot::Settled {
+        return; // what it would write may be on the other node: it is looked at again
+    }
     let sensor = ctx.string(&name);
     let due = ctx.select(db).then(|| {
         let mut key = Key::open(ctx, sensor.borrow(), Mode::Look);

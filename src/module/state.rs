@@ -20,6 +20,7 @@ use crate::backlog::{Cursor, Search};
 use crate::backtest::Job;
 use crate::hook::{Arguments, Captured};
 use crate::keyspace::Unlinked;
+use crate::moving::Moves;
 use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
@@ -130,6 +131,8 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
+    /// Slots of this node that move to or from another.
+    pub(crate) moves: Moves,
     pub(crate) audience: Audience,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
     pub(crate) rules_due: bool,

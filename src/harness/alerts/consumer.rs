@@ -1,10 +1,12 @@
 //! The consumer group: own leftovers first, then leftovers of the dead, then what is new.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, Connection, RedisError, Value};
+use redis::{Cmd, Connection, ConnectionLike, RedisError, Value};
 
 use super::entries::{EntryId, newest, streams};
+use super::nodes::Nodes;
 use super::seen::{Seen, id_in};
 use super::sink::Sink;
 use super::{Args, Begin, name};
@@ -14,6 +16,10 @@ use crate::terminal::{harmless, note};
 
 /// How long the server holds a read back when nothing is new; so much later a signal is noticed at worst.
 const BLOCK: Duration = Duration::from_millis(500);
+/// On a cluster: time between two looks at all streams when nothing was new.
+const POLL: Duration = Duration::from_millis(100);
+/// On a cluster: time between two looks for nodes and streams.
+const LOOK: Duration = Duration::from_secs(1);
 /// Read at a time. What is read and not yet shown when we die is shown first next time.
 const READ: u64 = 100;
 
@@ -47,6 +53,17 @@ struct Source {
     claim_cursor: String,
 }
 
+impl Source {
+    fn new(stream: String) -> Self {
+        Self {
+            stream,
+            joined: false,
+            last: None,
+            claim_cursor: String::from("0-0"),
+        }
+    }
+}
+
 /// Which entries a read asks for.
 #[derive(Clone, Copy)]
 enum Read {
@@ -57,7 +74,7 @@ enum Read {
     },
 }
 
-/// One member of the group. On a cluster there will be a source for each alerts stream.
+/// One member of the group. On a cluster there is a source for each alerts stream, and they come and go.
 pub(crate) struct Consumer<'a> {
     args: &'a Args,
     sources: Vec<Source>,
@@ -67,21 +84,19 @@ pub(crate) struct Consumer<'a> {
     shown: u64,
     repeats: u64,
     trimmed: u64,
+    /// The streams of a cluster were looked for.
+    looked: bool,
 }
 
 impl<'a> Consumer<'a> {
-    pub(crate) fn new(args: &'a Args, sink: Sink) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &'a Args, sink: Sink, cluster: bool) -> anyhow::Result<Self> {
         let mut seen = Seen::default();
         for line in sink.tail()? {
             id_in(&line).map(|id| seen.insert(id));
         }
-        let source = |stream: &String| Source {
-            stream: stream.clone(),
-            joined: false,
-            last: None,
-            claim_cursor: String::from("0-0"),
-        };
-        let sources = args.streams.iter().map(source).collect();
+        let found = cluster && args.finds_streams();
+        let named = args.streams.iter().filter(|_| !found).cloned();
+        let sources = named.map(Source::new).collect();
         Ok(Self {
             args,
             sources,
@@ -91,11 +106,12 @@ impl<'a> Consumer<'a> {
             shown: 0,
             repeats: 0,
             trimmed: 0,
+            looked: false,
         })
     }
 
     /// Whether there is anything to read, with or without the module.
-    pub(crate) fn a_stream_exists(&self, connection: &mut Connection) -> bool {
+    pub(crate) fn a_stream_exists(&self, connection: &mut dyn ConnectionLike) -> bool {
         let keys: Vec<&str> = self
             .sources
             .iter()
@@ -120,7 +136,10 @@ impl<'a> Consumer<'a> {
         }
         connected();
         // What is shown is acknowledged, so the first of the leftovers is always the next.
-        while !stop.requested() && !self.enough() && self.read(&mut connection, Read::Own)? {}
+        while !stop.requested()
+            && !self.enough()
+            && self.read(&mut connection, 0..self.sources.len(), Read::Own)?
+        {}
         let mut claim_at = Instant::now();
         while !stop.requested() && !self.enough() {
             let mut waiting = false;
@@ -132,12 +151,78 @@ impl<'a> Consumer<'a> {
             }
             if !self.enough() {
                 let block = !self.args.once && !waiting;
-                waiting |= self.read(&mut connection, Read::New { block })?;
+                waiting |=
+                    self.read(&mut connection, 0..self.sources.len(), Read::New { block })?;
             }
             if self.args.once && !waiting {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// As [`follow`](Self::follow) on a cluster: streams are looked for again and again, and read one by one, since they
+    /// are in different slots. `home` holds the consumer's name.
+    pub(crate) fn follow_nodes(
+        &mut self,
+        mut home: Connection,
+        mut nodes: Nodes<'_>,
+        stop: &Stop,
+        connected: impl FnOnce(),
+    ) -> Result<(), Trouble> {
+        self.take_name(&mut home)?;
+        self.join(&mut nodes, stop, 0)?;
+        connected();
+        let (mut look_at, mut claim_at) = (Instant::now() + LOOK, Instant::now());
+        while !stop.requested() && !self.enough() {
+            if Instant::now() >= look_at {
+                self.join(&mut nodes, stop, self.sources.len())?;
+                look_at = Instant::now() + LOOK;
+            }
+            let mut waiting = false;
+            if Instant::now() >= claim_at {
+                waiting = self.leftovers_of_the_dead(&mut nodes.connection)?;
+                if !waiting {
+                    claim_at = Instant::now() + self.claim_interval();
+                }
+            }
+            for index in 0..self.sources.len() {
+                if self.enough() {
+                    break;
+                }
+                let read = Read::New { block: false };
+                waiting |= self.read(&mut nodes.connection, index..index + 1, read)?;
+            }
+            if !waiting {
+                if self.args.once {
+                    break;
+                }
+                stop.sleep_until(Instant::now() + POLL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds streams that are not yet followed, joins the groups of those from `first` on and shows what was under way.
+    fn join(&mut self, nodes: &mut Nodes<'_>, stop: &Stop, first: usize) -> Result<(), Trouble> {
+        if self.args.finds_streams() {
+            let begun = self.looked;
+            for stream in nodes.streams()? {
+                if self.sources.iter().all(|source| source.stream != stream) {
+                    let mut source = Source::new(stream);
+                    source.joined = begun; // all of a stream that came later is news, whatever `--from` says
+                    self.sources.push(source);
+                }
+            }
+        }
+        for index in first..self.sources.len() {
+            self.ensure_group(&mut nodes.connection, index)?;
+            while !stop.requested()
+                && !self.enough()
+                && self.read(&mut nodes.connection, index..index + 1, Read::Own)?
+            {}
+        }
+        self.looked = true;
         Ok(())
     }
 
@@ -167,8 +252,13 @@ impl<'a> Consumer<'a> {
             .max(1)
     }
 
-    /// One XREADGROUP over all streams; true if there was anything.
-    fn read(&mut self, connection: &mut Connection, read: Read) -> Result<bool, Trouble> {
+    /// One XREADGROUP over some of the streams; true if there was anything.
+    fn read(
+        &mut self,
+        connection: &mut dyn ConnectionLike,
+        which: Range<usize>,
+        read: Read,
+    ) -> Result<bool, Trouble> {
         let mut command = redis::cmd("XREADGROUP");
         command
             .arg("GROUP")
@@ -180,17 +270,19 @@ impl<'a> Consumer<'a> {
             command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
         }
         command.arg("STREAMS");
-        for source in &self.sources {
+        let sources = self.sources.get(which).unwrap_or_default();
+        for source in sources {
             command.arg(&source.stream);
         }
-        for _ in &self.sources {
+        for _ in sources {
             command.arg(match read {
                 Read::Own => "0",
                 Read::New { .. } => ">",
             });
         }
-        let names: Vec<&str> = self.sources.iter().map(|s| s.stream.as_str()).collect();
-        let Some(reply) = self.ask(connection, &command, &names.join(", "))? else {
+        let names: Vec<&str> = sources.iter().map(|s| s.stream.as_str()).collect();
+        let names = names.join(", ");
+        let Some(reply) = self.ask(connection, &command, &names)? else {
             return Ok(false);
         };
         let mut any = false;
@@ -204,7 +296,10 @@ impl<'a> Consumer<'a> {
     }
 
     /// XAUTOCLAIM, one step per stream and turn; true if there was anything or more is to be looked through.
-    fn leftovers_of_the_dead(&mut self, connection: &mut Connection) -> Result<bool, Trouble> {
+    fn leftovers_of_the_dead(
+        &mut self,
+        connection: &mut dyn ConnectionLike,
+    ) -> Result<bool, Trouble> {
         let mut any = false;
         for index in 0..self.sources.len() {
             let Some(source) = self.sources.get(index) else {
@@ -245,7 +340,7 @@ impl<'a> Consumer<'a> {
     /// Writes, then acknowledges, `--batch` at a time; true if there was anything.
     fn deliver(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut dyn ConnectionLike,
         index: usize,
         entries: &[Value],
     ) -> Result<bool, Trouble> {
@@ -288,7 +383,7 @@ impl<'a> Consumer<'a> {
     /// A query of `streams` whose group may be gone: then the group is made again, and there is no reply.
     fn ask(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut dyn ConnectionLike,
         command: &Cmd,
         streams: &str,
     ) -> Result<Option<Value>, Trouble> {
@@ -306,7 +401,11 @@ impl<'a> Consumer<'a> {
     }
 
     /// Makes the group where it is missing: at first where `--from` says, later where we were.
-    fn ensure_group(&mut self, connection: &mut Connection, index: usize) -> Result<(), Trouble> {
+    fn ensure_group(
+        &mut self,
+        connection: &mut dyn ConnectionLike,
+        index: usize,
+    ) -> Result<(), Trouble> {
         let Some(source) = self.sources.get_mut(index) else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use redis::{Connection, RedisError, Value};
+use redis::{ConnectionLike, RedisError, Value};
 
 use crate::alert::bytes;
 
@@ -39,7 +39,7 @@ impl fmt::Display for EntryId {
 
 /// The id that the stream gave out last; `None` if there is no stream.
 pub(super) fn newest(
-    connection: &mut Connection,
+    connection: &mut dyn ConnectionLike,
     stream: &str,
 ) -> Result<Option<EntryId>, RedisError> {
     let info = redis::cmd("XINFO")

@@ -11,7 +11,7 @@ use anomaly_core::{Error, codec, key};
 use super::{internal, sensor};
 use crate::server::{Args, Called, Ctx, Key, Mode};
 use crate::state::{Place, with};
-use crate::{datatype, effects, ingest, reply, scan};
+use crate::{datatype, effects, ingest, moving, reply, scan};
 
 pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let name = sensor(args, 1)?;
@@ -36,6 +36,7 @@ pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
 
 pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let (name, ack) = (sensor(args, 1)?, Ack::parse(&args.rest(2))?);
+    moving::check_alert(ctx, name.bytes())?;
     let mut key = Key::open(ctx, name, Mode::Change);
     let alert = datatype::model(&mut key)?.and_then(|model| {
         let profile = with(|state| model.profile(name.bytes(), &mut state.rules));
@@ -58,7 +59,9 @@ pub(crate) fn ack(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
-    let known = ingest::reset(ctx, sensor(args, 1)?)?;
+    let name = sensor(args, 1)?;
+    moving::check_alert(ctx, name.bytes())?;
+    let known = ingest::reset(ctx, name)?;
     ctx.reply_int(i64::from(known));
     Ok(())
 }

@@ -26,6 +26,7 @@ use arguments::Seen;
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
 use crate::ingest::{self, Given};
+use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::{State, with};
 use crate::{backlog, effects};
@@ -165,6 +166,13 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
     } = captured;
     let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
     let cluster = with(|state| state.cluster);
+    if moving::slot(ctx, stream) == Slot::Coming {
+        // Here nothing can be written until the slot is this node's own. The stream keeps the entry until then.
+        if let Some(id) = entry.id.or_else(|| newest_id(ctx, stream)) {
+            backlog::put_off(ctx, (captured.db, stream.to_vec()), id);
+        }
+        return;
+    }
     for reading in &entry::read(watch, stream, entry.id, &fields, cluster) {
         let failed = match reading {
             Err(bad) => Some(why(bad)),

@@ -1,4 +1,4 @@
-//! Samples of a series.
+//! Replies that are read: samples of a series, the nodes of a cluster.
 
 use std::ffi::c_int;
 
@@ -107,6 +107,26 @@ impl Ctx {
                     bytes.saturating_mul(DENSEST)
                 },
             })
+        }
+    }
+}
+
+impl Ctx {
+    /// CLUSTER NODES.
+    pub(crate) fn cluster_nodes(self) -> Option<String> {
+        // SAFETY: as in `range`.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"CLUSTER".as_ptr(),
+                c"c".as_ptr(),
+                c"NODES".as_ptr()
+            ));
+            let nodes = text(reply).map(|text| String::from_utf8_lossy(text).into_owned());
+            if !reply.is_null() {
+                api!(RedisModule_FreeCallReply(reply));
+            }
+            nodes
         }
     }
 }

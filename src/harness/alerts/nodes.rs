@@ -1,0 +1,64 @@
+//! The alert streams of a cluster: one for each hash tag, on whatever node its slot is.
+
+use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
+};
+use redis::{RedisError, Value, from_redis_value};
+
+use crate::alert::bytes;
+use crate::cluster;
+use crate::server::{REPLY, Server};
+
+/// Connections to all masters; commands go where their key is, also after a slot has moved.
+pub(crate) struct Nodes<'a> {
+    server: &'a Server,
+    masters: Vec<(String, u16)>,
+    pub(super) connection: ClusterConnection,
+}
+
+impl<'a> Nodes<'a> {
+    pub(crate) fn connect(
+        server: &'a Server,
+        masters: Vec<(String, u16)>,
+    ) -> Result<Self, RedisError> {
+        let connection = connect(server, &masters)?;
+        Ok(Self {
+            server,
+            masters,
+            connection,
+        })
+    }
+
+    /// The alert streams there are now on all masters, new ones included.
+    pub(super) fn streams(&mut self) -> Result<Vec<String>, RedisError> {
+        let mut nodes = redis::cmd("CLUSTER");
+        nodes.arg("NODES");
+        let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let told: String = from_redis_value(self.connection.route_command(&nodes, any)?)?;
+        let masters = cluster::parse(&told);
+        if masters != self.masters && !masters.is_empty() {
+            self.connection = connect(self.server, &masters)?;
+            self.masters = masters;
+        }
+        let all = RoutingInfo::MultiNode((
+            MultipleNodeRoutingInfo::AllMasters,
+            Some(ResponsePolicy::CombineArrays),
+        ));
+        let mut list = redis::cmd("ANOMALY.ALERTS");
+        list.arg("STREAMS");
+        let Value::Array(names) = self.connection.route_command(&list, all)? else {
+            return Ok(Vec::new());
+        };
+        let name = |name: &Value| String::from_utf8(bytes(name)?.to_vec()).ok();
+        Ok(names.iter().filter_map(name).collect())
+    }
+}
+
+fn connect(server: &Server, masters: &[(String, u16)]) -> Result<ClusterConnection, RedisError> {
+    let at = |(host, port): &(String, u16)| server.info_at(host, *port);
+    ClusterClient::builder(masters.iter().map(at))
+        .response_timeout(REPLY)
+        .build()?
+        .get_connection()
+}

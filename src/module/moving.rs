@@ -1,0 +1,171 @@
+//! Slots that move from one node of a cluster to another, key by key.
+//!
+//! While a slot moves, the server looks after the keys that a command declares. A sensor's series and alerts are not
+//! declared: one that has gone ahead, or is yet to come, would be created a second time, and its MIGRATE would fail with
+//! BUSYKEY. So what would create one is refused with TRYAGAIN before anything changes; cluster clients send it again.
+//!
+//! A reading pays for this with one look at a flag: a command filter sees CLUSTER SETSLOT before it runs, and only from then
+//! until no slot of this node moves any more is the server asked. It sees MIGRATE too: a sensor that is sent away is not
+//! deleted, its episode goes on elsewhere.
+
+use std::ffi::c_int;
+
+use anomaly_core::{Error, Reading, key};
+use redis_module::raw;
+
+use crate::fence::guard;
+use crate::server::{Ctx, Key, Mode, Str, api};
+use crate::state::with;
+use crate::{datatype, effects};
+
+/// What a node of a cluster knows of moves.
+#[derive(Default)]
+pub(crate) struct Moves {
+    /// A slot of this node may be on the move.
+    suspected: bool,
+    /// The words of a MIGRATE that is about to run, or has just run.
+    sent: Vec<Vec<u8>>,
+}
+
+impl Moves {
+    /// Whether a sensor leaves the keyspace because it is sent to another node.
+    pub(crate) fn sends(&self, key: &[u8]) -> bool {
+        self.sent.iter().any(|sent| sent == key)
+    }
+}
+
+/// Where the slot of a key stands, as this node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Settled,
+    /// Its keys are sent to another node.
+    Leaving,
+    /// Its keys come from another node, which is still the one to be asked.
+    Coming,
+}
+
+/// Sees to it that moves are noticed.
+pub(crate) fn listen(ctx: Ctx) {
+    if !with(|state| state.cluster) {
+        return;
+    }
+    suspect();
+    let not_ours = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
+    // SAFETY: a live context and a callback of the type the server expects.
+    unsafe {
+        api!(RedisModule_RegisterCommandFilter(
+            ctx.raw(),
+            Some(on_command),
+            not_ours
+        ))
+    };
+}
+
+/// The server is to be asked again.
+pub(crate) fn suspect() {
+    with(|state| state.moves.suspected = true);
+}
+
+unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
+    guard((), || {
+        // SAFETY: the server gives a live command, whose words live as long.
+        let word =
+            |at: c_int| unsafe { Str::new(api!(RedisModule_CommandFilterArgGet(filter, at))) };
+        let name = word(0).bytes();
+        let (moves, migrates) = (
+            name.eq_ignore_ascii_case(b"CLUSTER"),
+            name.eq_ignore_ascii_case(b"MIGRATE"),
+        );
+        with(|state| {
+            state.moves.suspected |= moves;
+            if !state.moves.sent.is_empty() {
+                state.moves.sent.clear();
+            }
+        });
+        if migrates {
+            // SAFETY: as above.
+            let words = unsafe { api!(RedisModule_CommandFilterArgsCount(filter)) };
+            let sent = (3..words).map(|at| word(at).bytes().to_vec()).collect();
+            with(|state| state.moves.sent = sent);
+        }
+    });
+}
+
+/// Where the slot of a key stands. Costs nothing while no slot of this node is on the move.
+pub(crate) fn slot(ctx: Ctx, key: &[u8]) -> Slot {
+    if !with(|state| state.moves.suspected) {
+        return Slot::Settled;
+    }
+    let Some(nodes) = ctx.cluster_nodes() else {
+        return Slot::Settled;
+    };
+    let own = nodes.lines().find(|line| {
+        let flags = line.split(' ').nth(2).unwrap_or_default();
+        flags.split(',').any(|flag| flag == "myself")
+    });
+    let moves: Vec<&str> = own
+        .unwrap_or_default()
+        .split(' ')
+        .filter_map(|word| word.strip_prefix('['))
+        .collect();
+    if moves.is_empty() {
+        with(|state| state.moves.suspected = false);
+        return Slot::Settled;
+    }
+    let number = key::slot(key).to_string();
+    let ours = moves.iter().find_map(|word| word.strip_prefix(&number[..]));
+    match ours {
+        Some(way) if way.starts_with("->-") => Slot::Leaving,
+        Some(way) if way.starts_with("-<-") => Slot::Coming,
+        _ => Slot::Settled,
+    }
+}
+
+/// Whether a reading can be taken in where its slot is: it must not create a key that may be on the other node.
+pub(crate) fn check_reading(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<(), Error> {
+    let place = slot(ctx, sensor.bytes());
+    if place == Slot::Settled {
+        return Ok(());
+    }
+    let again = || Error::TryAgain {
+        key: sensor.bytes().to_vec(),
+    };
+    let mut model = {
+        let mut key = Key::open(ctx, sensor, Mode::Look);
+        match datatype::model(&mut key)? {
+            Some(model) => model.clone(),
+            // A command would have been sent there by the server; an entry of a stream names a sensor that has gone ahead.
+            None if place == Slot::Leaving => return Err(again()),
+            None => anomaly_core::Model::default(),
+        }
+    };
+    // On a copy: what the reading will do decides which keys it needs.
+    let outcome = with(|state| model.ingest(sensor.bytes(), reading, &mut state.rules));
+    let series = outcome.archive && effects::archives();
+    if series && !exists(ctx, &key::series(sensor.bytes())) {
+        return Err(again());
+    }
+    if outcome.transition.is_some() && !has_alerts(ctx, sensor.bytes()) {
+        return Err(again());
+    }
+    Ok(())
+}
+
+/// Whether an alert of a sensor can be written where its slot is.
+pub(crate) fn check_alert(ctx: Ctx, sensor: &[u8]) -> Result<(), Error> {
+    if slot(ctx, sensor) == Slot::Settled || has_alerts(ctx, sensor) {
+        return Ok(());
+    }
+    Err(Error::TryAgain {
+        key: sensor.to_vec(),
+    })
+}
+
+fn has_alerts(ctx: Ctx, sensor: &[u8]) -> bool {
+    let stream = with(|state| key::alerts(&state.settings.alerts_key, sensor, state.cluster));
+    exists(ctx, &stream)
+}
+
+fn exists(ctx: Ctx, name: &[u8]) -> bool {
+    Key::exists(ctx, ctx.string(name).borrow())
+}
