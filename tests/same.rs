@@ -27,7 +27,7 @@ impl Variant {
         Self {
             preamble: seed % 4 != 3,
             diskless: seed & 1 == 0,
-            replica_archives: seed % 3 > 0,
+            replica_archives: !seed.is_multiple_of(3),
         }
     }
 

@@ -66,7 +66,7 @@ impl Mixed {
         for (pattern, settings) in
             PATTERNS[1..5]
                 .iter()
-                .zip([&SETTINGS[0][..], SETTINGS[4], SETTINGS[9], SETTINGS[12]])
+                .zip([SETTINGS[0], SETTINGS[4], SETTINGS[9], SETTINGS[12]])
         {
             all.push(set(pattern, settings));
         }
