@@ -150,9 +150,12 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
             }
         }
         ctx.select(before);
-        if all.capacity() <= KEPT {
-            with(|state| state.captured = all);
-        }
+        with(|state| {
+            // What was done here may itself have had another module add to a watched stream, which a job of its own takes in.
+            if state.captured.is_empty() && all.capacity() <= KEPT {
+                state.captured = all;
+            }
+        });
     });
 }
 
