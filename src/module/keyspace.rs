@@ -147,7 +147,10 @@ unsafe extern "C" fn on_key_event(
         match event.to_bytes() {
             b"rename_to" | b"move_to" => arrived(ctx, key, false),
             // What it was before it came here, is nobody's silence.
-            b"restore" | b"copy_to" => arrived(ctx, key, true),
+            b"restore" | b"copy_to" => {
+                arrived(ctx, key, true);
+                backlog::came(ctx, key);
+            }
             b"expired" => set_end(db, key, End::Expired),
             b"evicted" => set_end(db, key, End::Evicted),
             _ => {}
