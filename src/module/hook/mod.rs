@@ -68,6 +68,8 @@ unsafe extern "C" fn on_stream_event(
     guard(ERR, || {
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, stream) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
+        // Whatever the event: groups may be made with the stream.
+        with(|state| state.meet_alert_stream(stream.bytes()));
         if event != c"xadd" {
             return OK;
         }
