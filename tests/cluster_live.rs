@@ -173,6 +173,16 @@ impl Cluster {
     }
 }
 
+/// A program that ends with its test, however that ends.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     SensorsFirst,
@@ -588,19 +598,95 @@ fn a_document_is_pushed_to_every_master_and_verified() {
     }
 }
 
+/// The line of docs/guide/cluster.md.
+#[test]
+fn the_documented_line_sets_rules_on_every_master() {
+    let cluster = Cluster::start();
+    let beside = || {
+        anomaly_tests::redis_server()
+            .with_file_name("redis-cli")
+            .into()
+    };
+    let cli = std::env::var_os("ANOMALY_REDIS_CLI").unwrap_or_else(beside);
+    let document = r#"{"version":1,"rules":[{"pattern":"*","settings":{"max":10,"unit":"°C"}}],"watches":[{"pattern":"raw:*"}]}"#;
+    let output = std::process::Command::new(cli)
+        .args(["--cluster", "call"])
+        .arg(format!("127.0.0.1:{}", cluster.nodes[1].port()))
+        .args([
+            "--cluster-only-masters",
+            "ANOMALY.CONFIG",
+            "IMPORT",
+            document,
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(said.matches(": OK").count(), 3, "{said}");
+    for node in cluster.masters() {
+        let exported = text(&node.cmd(&["ANOMALY.CONFIG", "EXPORT"]));
+        assert_eq!(exported, document);
+    }
+}
+
+#[test]
+fn a_node_that_joins_while_alerts_are_followed_is_followed_too() {
+    let cluster = Cluster::start();
+    let dir = anomaly_tests::Dir::new();
+    let shown = dir.join("shown");
+    let mut consumer = Killed(
+        cluster.nodes[0]
+            .anomaly()
+            .args(["alerts", "--format", "json"])
+            .stdout(std::fs::File::create(&shown).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let shows = |sensor: &str| {
+        let text = std::fs::read_to_string(&shown).unwrap();
+        let quoted = format!("\"sensor\":\"{sensor}\"");
+        text.lines().filter(|line| line.contains(&quoted)).count()
+    };
+    cluster.rules(&["max", "10"]);
+    let mut client = cluster.client();
+    insist(&mut client, &args!["ANOMALY.ADD", "{early}:t", "*", 50]);
+    anomaly_tests::wait_until("the first is shown", || shows("{early}:t") == 1);
+    let late = Server::builder().cluster_node().start();
+    cluster.meet(&late);
+    let nodes: Vec<&Server> = cluster.nodes.iter().chain([&late]).collect();
+    cluster.settled(&nodes, 7);
+    late.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    let (slot, id) = (cluster.slot("late"), text(&late.cmd(&["CLUSTER", "MYID"])));
+    let from = cluster.owner(slot);
+    let importing = args!["CLUSTER", "SETSLOT", slot, "IMPORTING", &cluster.ids[from]];
+    late.cmd(&importing);
+    let migrating = args!["CLUSTER", "SETSLOT", slot, "MIGRATING", &id];
+    cluster.nodes[from].cmd(&migrating);
+    for node in [&late].into_iter().chain(cluster.masters()) {
+        node.cmd(&args!["CLUSTER", "SETSLOT", slot, "NODE", &id]);
+    }
+    late.wait_until("it serves the slot", || {
+        late.try_cmd(&["ANOMALY.ADD", "{late}:t", "*", "50"])
+            .is_ok()
+    });
+    anomaly_tests::wait_until("that of the new node is shown", || shows("{late}:t") == 1);
+    assert!(consumer.0.try_wait().unwrap().is_none(), "it goes on");
+}
+
 #[test]
 fn every_alert_of_every_node_is_shown_although_a_master_dies_under_load() {
     let mut cluster = Cluster::start();
     cluster.rules(&["max", "10", "clear", "1"]);
     let dir = anomaly_tests::Dir::new();
     let shown = dir.join("shown");
-    let mut consumer = cluster.nodes[0]
-        .anomaly()
-        .args(["alerts", "--format", "json"])
-        .stdout(std::fs::File::create(&shown).unwrap())
-        .stderr(std::fs::File::create(dir.join("errors")).unwrap())
-        .spawn()
-        .unwrap();
+    let mut consumer = Killed(
+        cluster.nodes[0]
+            .anomaly()
+            .args(["alerts", "--format", "json"])
+            .stdout(std::fs::File::create(&shown).unwrap())
+            .stderr(std::fs::File::create(dir.join("errors")).unwrap())
+            .spawn()
+            .unwrap(),
+    );
     let seen = || -> BTreeSet<String> {
         let text = std::fs::read_to_string(&shown).unwrap();
         let id = |line: &str| {
@@ -669,9 +755,8 @@ fn every_alert_of_every_node_is_shown_although_a_master_dies_under_load() {
     }
     assert_eq!(nodes, 3);
     anomaly_tests::wait_until("every alert is shown", || written.is_subset(&seen()));
-    assert!(consumer.try_wait().unwrap().is_none(), "it goes on");
-    consumer.kill().unwrap();
-    consumer.wait().unwrap();
+    assert!(consumer.0.try_wait().unwrap().is_none(), "it goes on");
+    drop(consumer);
     let lines = std::fs::read_to_string(&shown).unwrap().lines().count();
     eprintln!(
         "{rounds} rounds, {} alerts written, {lines} lines shown",

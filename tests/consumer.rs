@@ -326,7 +326,6 @@ fn bereft(words: &[&str], how: &str) -> (Option<i32>, String, String) {
     });
     server.signal(how);
     let code = program.ends();
-    server.signal("KILL");
     (code, fs::read_to_string(&out).unwrap(), program.said())
 }
 
