@@ -612,12 +612,8 @@ fn the_documented_line_sets_rules_on_every_master() {
     let output = std::process::Command::new(cli)
         .args(["--cluster", "call"])
         .arg(format!("127.0.0.1:{}", cluster.nodes[1].port()))
-        .args([
-            "--cluster-only-masters",
-            "ANOMALY.CONFIG",
-            "IMPORT",
-            document,
-        ])
+        .args(["ANOMALY.CONFIG", "IMPORT", document])
+        .arg("--cluster-only-masters")
         .output()
         .unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
