@@ -48,3 +48,34 @@ impl Called {
         }
     }
 }
+
+/// Of a reply that is an array, whether each element is an integer; of any other, nothing.
+pub(super) fn each(reply: *mut raw::RedisModuleCallReply) -> Vec<bool> {
+    if reply.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: a live reply, freed once and not used after; its elements live as long.
+    unsafe {
+        let mut len = 0;
+        let protocol = api!(RedisModule_CallReplyProto(reply, &raw mut len));
+        let protocol = if protocol.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts(protocol.cast(), len)
+        };
+        let each = each_of(protocol);
+        api!(RedisModule_FreeCallReply(reply));
+        each
+    }
+}
+
+/// The same of the reply as it is sent: to have the server take it apart costs as much as to score a reading for each.
+fn each_of(protocol: &[u8]) -> Vec<bool> {
+    let mut lines = protocol.split(|byte| *byte == b'\n');
+    match lines.next() {
+        Some([b'*', ..]) => lines
+            .filter_map(|line| line.first().map(|kind| *kind == b':'))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
