@@ -279,25 +279,27 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
     cluster.rules(&["max", "10", "clear", "1"]);
     let tags = ["a", "b", "c"];
     let stop = AtomicBool::new(false);
+    let moves = AtomicUsize::new(0);
     let mut moved = 0;
     let (mut taken, mut tried_again) = (BTreeMap::new(), 0);
     thread::scope(|scope| {
         let writers: Vec<_> = tags
             .iter()
             .map(|tag| {
-                let (cluster, stop) = (&cluster, &stop);
+                let (cluster, stop, moves) = (&cluster, &stop, &moves);
                 scope.spawn(move || {
                     let mut client = cluster.client();
                     let mut taken: BTreeMap<String, u64> = BTreeMap::new();
                     let mut round = 0_u64;
                     while !stop.load(Ordering::Relaxed) {
                         round += 1;
-                        // Sensors that fire, and always a few that are new.
+                        // Sensors that fire, and with each move a few that are new: no more, or a slow machine has ever more
+                        // keys to move.
                         for number in 0..8 {
                             let key = if number < 6 {
                                 format!("{{{tag}}}:{number}")
                             } else {
-                                format!("{{{tag}}}:{number}:{}", round / 50)
+                                format!("{{{tag}}}:{number}:{}", moves.load(Ordering::Relaxed))
                             };
                             let value = if (round + number) % 7 < 2 { 50 } else { 5 };
                             insist(
@@ -321,8 +323,10 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
                 } else {
                     Order::CompanionsFirst
                 };
-                moved +=
-                    cluster.reshard(slot, to, order, || thread::sleep(Duration::from_millis(2)));
+                moved += cluster.reshard(slot, to, order, || {
+                    moves.store(moved + 1, Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(2));
+                });
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -470,7 +474,7 @@ fn slots_of_watched_streams_move_under_load_and_every_entry_is_read_once() {
                             entry.extend(args!["id", device, "t", value, "h", 5]);
                             insist(&mut client, &entry);
                         }
-                        if round % 25 == 0 {
+                        if round.is_multiple_of(25) {
                             insist(&mut client, &args!["XADD", stream, "*", "t", 5]);
                         }
                     }

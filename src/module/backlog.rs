@@ -218,7 +218,7 @@ fn note(ctx: Ctx, place: &Place) {
     let next = cursor.next.to_string();
     let group = |what: &[u8]| {
         let words = [what, stream, UNREAD, next.as_bytes()].map(|word| ctx.string(word));
-        ctx.call(c"XGROUP", true, &borrowed(&words))
+        ctx.call_and_replicate(c"XGROUP", &borrowed(&words))
     };
     if !cursor.noted && ctx.select(*db) {
         if let Called::Refused(_) = group(b"CREATE") {
@@ -242,7 +242,7 @@ fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
     if let Some(noted) = ctx.group(name.borrow(), UNREAD) {
         cursor.next = cursor.next.min(noted);
         let words = [b"DESTROY", stream, UNREAD].map(|word| ctx.string(word));
-        ctx.call(c"XGROUP", true, &borrowed(&words));
+        ctx.call_and_replicate(c"XGROUP", &borrowed(&words));
     }
 }
 
