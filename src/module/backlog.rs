@@ -220,17 +220,17 @@ fn note(ctx: Ctx, place: &Place) {
         let words = [what, stream, UNREAD, next.as_bytes()].map(|word| ctx.string(word));
         ctx.call_and_replicate(c"XGROUP", &borrowed(&words))
     };
-    if !cursor.noted && ctx.select(*db) {
-        if let Called::Refused(_) = group(b"CREATE") {
-            // One of an earlier move. Of a stream that is gone there is nothing to be noted.
-            group(b"SETID");
-        }
-        with(|state| {
-            if let Some(cursor) = state.cursors.get_mut(place) {
-                cursor.noted = true;
-            }
-        });
+    if cursor.noted || !ctx.select(*db) {
+        return;
     }
+    // There may be one of an earlier move. What is refused now (the cluster is down) is tried again.
+    let refused = |called: Called| matches!(called, Called::Refused(_));
+    let noted = !refused(group(b"CREATE")) || !refused(group(b"SETID"));
+    with(|state| {
+        if let Some(cursor) = state.cursors.get_mut(place) {
+            cursor.noted = noted;
+        }
+    });
 }
 
 /// Takes back what was noted in a stream, here or where it came from.
