@@ -1,0 +1,162 @@
+//! `anomaly bench`: what detection costs the server, against the server's own commands on the same machine in the same run.
+
+mod contestant;
+mod cpu;
+mod floor;
+mod host;
+mod load;
+mod measure;
+mod table;
+mod wire;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::bench::contestant::{ALL, Contestant};
+use crate::bench::host::Parts;
+use crate::bench::load::Kind;
+use crate::bench::measure::{Field, Plan};
+use crate::stop::Stop;
+use crate::terminal::{layout, note, progress};
+
+/// Measure what detection costs the server, against the server's own commands
+///
+/// Starts servers of its own on free loopback ports and ends them again whatever happens. Contestants take turns in every
+/// round. What is compared is the processor time of the server's main thread per reading, which other processes hardly
+/// disturb; a ratio is that of two contestants within one round, given as the median of the rounds with the smallest and
+/// largest. 2.00 of set: two readings in the processor time of one SET. Latency is from sending a pipeline to having read its
+/// last reply, while all connections send as fast as they can: mostly waiting in line.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The redis-server or valkey-server to start
+    #[arg(long, value_name = "PATH", env = "ANOMALY_REDIS_SERVER")]
+    server: PathBuf,
+
+    /// The module. Default: libredis_anomaly.so beside this program
+    #[arg(long, value_name = "PATH")]
+    module: Option<PathBuf>,
+
+    /// redistimeseries.so; without it whatever needs a series is left out
+    #[arg(long, value_name = "PATH", env = "ANOMALY_TIMESERIES")]
+    timeseries: Option<PathBuf>,
+
+    /// Another build of the module, that takes part beside the first in every round
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+
+    /// Only these, separated by commas, and whom they are compared with
+    #[arg(long, value_name = "NAME", value_delimiter = ',', num_args = 1.., value_parser = contestant::parse)]
+    only: Vec<&'static Contestant>,
+
+    /// A look: three rounds, a pipeline of 32
+    #[arg(long)]
+    quick: bool,
+
+    /// Rounds that count
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Commands that a connection sends before it waits for the first reply
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 32, 256], value_parser = crate::sender::parse_pipeline)]
+    pipelines: Vec<usize>,
+
+    /// Sensors of each contestant
+    #[arg(long, default_value_t = 3200, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    sensors: u32,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  make bench
+      everything, in less than ten minutes
+  anomaly bench --quick
+      a look
+  anomaly bench --only add-zscore,madd50 --pipelines 32 --rounds 9
+      two of them, with SET, which they are compared with
+  anomaly bench --only add-zscore --pipelines 32 --against before.so
+      has a change of the module made it faster?
+
+Without `make`, `. .cache/env` tells where the servers are.";
+
+pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new()
+        .prefix("anomaly-bench-")
+        .tempdir()
+        .context("cannot make a directory")?;
+    let floor = floor::build(dir.path())
+        .inspect_err(|why| {
+            note(format_args!(
+                "anomaly: the command that does nothing is left out: {why:#}"
+            ))
+        })
+        .ok();
+    let parts = Parts {
+        server: args.server.clone(),
+        module: args.module.clone().map_or_else(beside, Ok)?,
+        timeseries: args
+            .timeseries
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty()),
+        floor,
+    };
+    let other = Parts {
+        module: args.against.clone().unwrap_or_default(),
+        ..parts.clone()
+    };
+    let plan = Plan {
+        rounds: if args.quick { 3 } else { args.rounds as usize },
+        pipelines: if args.quick {
+            vec![32]
+        } else {
+            args.pipelines.clone()
+        },
+        sensors: args.sensors as usize,
+    };
+    let who = chosen(&args.only, &parts);
+    let mut field = Field::new([&parts, &other], args.against.is_some(), &who, &plan, stop)?;
+    let total = field.entrants.len() * plan.pipelines.len() * (plan.rounds + 1);
+    let bar = progress(Some(total as u64), "{pos} of {len} runs")?;
+    let runs = field.run(&plan, || bar.inc(1))?;
+    bar.finish_and_clear();
+
+    let names: Vec<String> = field
+        .entrants
+        .iter()
+        .map(|entrant| entrant.name())
+        .collect();
+    let mut out = io::stdout().lock();
+    out.write_all(layout(&table::rows(&runs, &names, &plan)).as_bytes())?;
+    out.write_all(table::against(&runs, &names, &plan).as_bytes())?;
+    Ok(())
+}
+
+/// Those that were asked for, and whom they are compared with, in the order of the table.
+fn chosen(only: &[&'static Contestant], parts: &Parts) -> Vec<&'static Contestant> {
+    let mut names: Vec<&str> = only.iter().map(|one| one.name).collect();
+    // Whom somebody is compared with may itself be compared.
+    while let Some(of) = ALL.iter().find_map(|one| {
+        let wanted = names.contains(&one.name) && !one.of.is_empty();
+        (wanted && !names.contains(&one.of)).then_some(one.of)
+    }) {
+        names.push(of);
+    }
+    ALL.iter()
+        .filter(|one| names.is_empty() || names.contains(&one.name))
+        .filter(|one| one.kind != Kind::Floor || parts.floor.is_some())
+        .filter(|one| parts.timeseries.is_some() || !one.needs_series())
+        .collect()
+}
+
+fn beside() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let module = program.with_file_name("libredis_anomaly.so");
+    anyhow::ensure!(
+        module.exists(),
+        "{} is missing: make build, or --module says where it is",
+        module.display()
+    );
+    Ok(module)
+}

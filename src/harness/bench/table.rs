@@ -1,0 +1,83 @@
+//! The one table.
+
+use crate::bench::contestant::ALL;
+use crate::bench::measure::{Plan, Run, Spread, of, percentile, ratio};
+use crate::terminal::{layout, thousands};
+
+const HEAD: [&str; 10] = [
+    "",
+    "pipeline",
+    "server ns",
+    "min–max",
+    "ratio",
+    "min–max",
+    "readings/s",
+    "p50 µs",
+    "p99 µs",
+    "p99.9 µs",
+];
+
+/// A row for each contestant and pipeline, in the order in which they ran; of names as in [`Run::contestant`].
+pub(crate) fn rows(runs: &[Run], names: &[String], plan: &Plan) -> Vec<Vec<String>> {
+    let mut table = vec![HEAD.map(String::from).to_vec()];
+    for &pipeline in &plan.pipelines {
+        table.extend(names.iter().filter_map(|name| row(runs, name, pipeline)));
+    }
+    table
+}
+
+fn row(runs: &[Run], name: &str, pipeline: usize) -> Option<Vec<String>> {
+    let (short, other) = match name.split_once('@') {
+        Some((short, _)) => (short, true),
+        None => (name, false),
+    };
+    let who = ALL.iter().find(|who| who.name == short)?;
+    let ns = Spread::of(of(runs, name, pipeline).map(Run::ns_per_reading))?;
+    let rate = Spread::of(of(runs, name, pipeline).map(Run::per_second))?;
+    let mut latencies: Vec<u32> = of(runs, name, pipeline)
+        .flat_map(|run| run.latencies.iter().copied())
+        .collect();
+    latencies.sort_unstable();
+    let title = match other {
+        true => format!("{} (other module)", who.title),
+        false => who.title.to_owned(),
+    };
+    let mut row = vec![title, pipeline.to_string()];
+    row.push(thousands(ns.median.round() as u64));
+    row.push(format!("{:.0}–{:.0}", ns.min, ns.max));
+    match ratio(runs, name, who.of, pipeline) {
+        Some(ratio) => row.extend([
+            format!("{:.2} of {}", ratio.median, who.of),
+            format!("{:.2}–{:.2}", ratio.min, ratio.max),
+        ]),
+        None => row.extend(["", ""].map(String::from)),
+    }
+    row.push(thousands(rate.median as u64));
+    for share in [0.5, 0.99, 0.999] {
+        let at = percentile(&latencies, share);
+        row.push(at.map_or_else(String::new, |at| thousands(at.as_micros() as u64)));
+    }
+    Some(row)
+}
+
+/// What the module takes of the processor against the other module's, where there are two.
+pub(crate) fn against(runs: &[Run], names: &[String], plan: &Plan) -> String {
+    let mut table = Vec::new();
+    for name in names {
+        let other = format!("{name}@other");
+        for &pipeline in &plan.pipelines {
+            if let Some(ratio) = ratio(runs, name, &other, pipeline) {
+                let spread = format!("{:.2}–{:.2}", ratio.min, ratio.max);
+                let median = format!("{:.3}", ratio.median);
+                table.push(vec![name.clone(), pipeline.to_string(), median, spread]);
+            }
+        }
+    }
+    match table.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\nreadings per processor time, as a multiple of the other module's\n{}",
+            layout(&table)
+        ),
+    }
+}
