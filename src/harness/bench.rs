@@ -1,23 +1,32 @@
 //! `anomaly bench`: what detection costs the server, against the server's own commands on the same machine in the same run.
 
+mod bars;
 mod contestant;
 mod cpu;
 mod floor;
 mod host;
+mod latency;
 mod load;
+mod machine;
 mod measure;
+mod memory;
+mod record;
 mod table;
 mod wire;
+mod worker;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::bench::contestant::{ALL, Contestant};
+use crate::bench::contestant::{ALL, Contestant, Place, Worker};
 use crate::bench::host::Parts;
+use crate::bench::latency::Told;
 use crate::bench::load::Kind;
+use crate::bench::machine::Machine;
 use crate::bench::measure::{Field, Plan};
+use crate::bench::record::Record;
 use crate::stop::Stop;
 use crate::terminal::{layout, note, progress};
 
@@ -43,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", env = "ANOMALY_TIMESERIES")]
     timeseries: Option<PathBuf>,
 
+    /// A Python with the packages redis and numpy, for the worker in Python; without it that is left out. `make bench` makes one
+    #[arg(long, value_name = "PATH", env = "ANOMALY_BENCH_PYTHON")]
+    python: Option<PathBuf>,
+
     /// Another build of the module, that takes part beside the first in every round
     #[arg(long, value_name = "PATH")]
     against: Option<PathBuf>,
@@ -63,6 +76,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 32, 256], value_parser = crate::sender::parse_pipeline)]
     pipelines: Vec<usize>,
 
+    /// Write a page and every run into this directory
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+
     /// Sensors of each contestant
     #[arg(long, default_value_t = 3200, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     sensors: u32,
@@ -82,6 +99,7 @@ Examples:
 Without `make`, `. .cache/env` tells where the servers are.";
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
+    let machine = Machine::look();
     let dir = tempfile::Builder::new()
         .prefix("anomaly-bench-")
         .tempdir()
@@ -101,6 +119,10 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
             .clone()
             .filter(|path| !path.as_os_str().is_empty()),
         floor,
+        python: args
+            .python
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty()),
     };
     let other = Parts {
         module: args.against.clone().unwrap_or_default(),
@@ -117,20 +139,74 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
     };
     let who = chosen(&args.only, &parts);
     let mut field = Field::new([&parts, &other], args.against.is_some(), &who, &plan, stop)?;
-    let total = field.entrants.len() * plan.pipelines.len() * (plan.rounds + 1);
+    let total = plan.runs(&field.entrants) * (plan.rounds + 1);
     let bar = progress(Some(total as u64), "{pos} of {len} runs")?;
     let runs = field.run(&plan, || bar.inc(1))?;
     bar.finish_and_clear();
+    let mut machine = machine;
+    let told = match args.quick {
+        true => Vec::new(),
+        false => delays(&mut field, stop)?,
+    };
+    let sizes = match args.quick || !args.only.is_empty() {
+        true => Vec::new(),
+        false => memory::measure(&parts, stop)?,
+    };
+    machine.ask(field.hosts.get((Place::Module, false), &parts, stop)?)?;
 
     let names: Vec<String> = field
         .entrants
         .iter()
         .map(|entrant| entrant.name())
         .collect();
+    let tables = [
+        (
+            "Processor time of the server",
+            table::rows(&runs, &names, &plan),
+        ),
+        ("From XADD to alert", table::delays(&told)),
+        ("Bytes per sensor", table::sizes(&sizes)),
+        (
+            "What was asked for",
+            bars::rows(&runs, &told, &sizes, plan.usual()),
+        ),
+    ];
     let mut out = io::stdout().lock();
-    out.write_all(layout(&table::rows(&runs, &names, &plan)).as_bytes())?;
+    writeln!(out, "{}\n", machine.text())?;
+    for (title, table) in tables.iter().filter(|(_, table)| table.len() > 1) {
+        writeln!(out, "{title}\n{}", layout(table))?;
+    }
     out.write_all(table::against(&runs, &names, &plan).as_bytes())?;
+    if let Some(dir) = &args.record {
+        let record = Record {
+            machine: &machine,
+            sensors: plan.sensors,
+            rounds: plan.rounds,
+            runs: &runs,
+            xadd_to_alert: &told,
+            bytes_per_sensor: &sizes,
+        };
+        record::write(dir, &record, &tables)?;
+    }
     Ok(())
+}
+
+/// From XADD to alert, for those who take readings out of a stream.
+fn delays(field: &mut Field<'_>, stop: &Stop) -> anyhow::Result<Vec<Told>> {
+    let mut all = Vec::new();
+    for entrant in &mut field.entrants {
+        if entrant.other
+            || entrant.who.spikes.is_none()
+            || !matches!(entrant.who.kind, Kind::Xadd { .. })
+        {
+            continue;
+        }
+        let alerts = entrant.who.alerts();
+        let alerts = alerts.unwrap_or_else(|| String::from("anomaly:alerts"));
+        let host = field.hosts.running((entrant.who.place, false))?;
+        all.extend(latency::measure(entrant, host, &alerts, stop)?);
+    }
+    Ok(all)
 }
 
 /// Those that were asked for, and whom they are compared with, in the order of the table.
@@ -147,6 +223,7 @@ fn chosen(only: &[&'static Contestant], parts: &Parts) -> Vec<&'static Contestan
         .filter(|one| names.is_empty() || names.contains(&one.name))
         .filter(|one| one.kind != Kind::Floor || parts.floor.is_some())
         .filter(|one| parts.timeseries.is_some() || !one.needs_series())
+        .filter(|one| parts.python.is_some() || one.worker != Some(Worker::Python))
         .collect()
 }
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use redis::{Connection, FromRedisValue, ToRedisArgs};
+use redis::{Connection, FromRedisValue, ToRedisArgs, Value};
 
+use crate::alert::bytes;
 use crate::bench::contestant::Place;
 use crate::bench::cpu::Process;
 use crate::bench::wire::Line;
@@ -21,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) timeseries: Option<PathBuf>,
     /// The module of the command that does nothing; `None` where there is no C compiler.
     pub(crate) floor: Option<PathBuf>,
+    /// An interpreter that has redis and numpy.
+    pub(crate) python: Option<PathBuf>,
 }
 
 /// A server, and what is needed to load and watch it.
@@ -87,6 +90,24 @@ impl Host {
         }
     }
 
+    /// A number that an XINFO tells under that name, at the top or in the first map of its reply.
+    pub(crate) fn number(&mut self, words: &[&str], name: &str) -> anyhow::Result<u64> {
+        let reply: Value = self.send(words)?;
+        let flat = match &reply {
+            Value::Array(outer) => match outer.first() {
+                Some(Value::Array(inner)) => inner,
+                _ => outer,
+            },
+            _ => bail!("{words:?} was answered {reply:?}"),
+        };
+        let found = flat.chunks(2).find_map(|pair| match pair {
+            [key, Value::Int(number)] if bytes(key) == Some(name.as_bytes()) => Some(*number),
+            _ => None,
+        });
+        let number = found.with_context(|| format!("{words:?} does not tell {name}"))?;
+        Ok(number.unsigned_abs())
+    }
+
     /// A number that INFO tells.
     pub(crate) fn info<T: std::str::FromStr>(
         &mut self,
@@ -129,5 +150,12 @@ impl Hosts {
                 Ok(room.insert(Host::start(parts, with_module, &[], stop)?))
             }
         }
+    }
+
+    /// The server of a place where somebody runs already.
+    pub(crate) fn running(&mut self, place: (Place, bool)) -> anyhow::Result<&mut Host> {
+        self.0
+            .get_mut(&place)
+            .context("its server was started before")
     }
 }

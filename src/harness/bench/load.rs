@@ -58,6 +58,14 @@ impl Kind {
     }
 }
 
+/// One reading.
+#[derive(Clone, Copy)]
+struct Item {
+    sensor: usize,
+    at: i64,
+    value: [u8; 5],
+}
+
 /// How much of a run goes where.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
@@ -77,7 +85,17 @@ pub(crate) struct Fleet {
     now: i64,
     values: Vec<[u8; 5]>,
     drawn: usize,
+    /// Where the next run begins.
+    turn: usize,
+    scatter: usize,
+    /// One reading in so many is an anomaly.
+    pub(crate) spikes: Option<usize>,
+    /// Whether the last reading of a sensor was one.
+    spiked: Vec<bool>,
 }
+
+/// Far outside of what is drawn.
+const SPIKE: [u8; 5] = *b"32.50";
 
 impl Fleet {
     pub(crate) fn new(kind: Kind, prefix: &str, sensors: usize, start: i64) -> Self {
@@ -97,7 +115,20 @@ impl Fleet {
             now: start,
             values,
             drawn: 0,
+            turn: 0,
+            scatter: SCATTER,
+            spikes: None,
+            spiked: Vec::new(),
         }
+    }
+
+    /// The same sensors in the order of their keys, to make them: what is side by side in memory then is not in a run.
+    pub(crate) fn making<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Self) -> T) -> T {
+        let usual = std::mem::replace(&mut self.kind, kind);
+        self.scatter = 1;
+        let done = work(self);
+        (self.kind, self.scatter) = (usual, SCATTER);
+        done
     }
 
     /// The key of a sensor; of an entry its device.
@@ -105,16 +136,17 @@ impl Fleet {
         format!("{}:{sensor:07}", self.prefix)
     }
 
-    /// The work of one run, one for each connection.
+    /// The work of one run, one for each connection. The connections are given anew in each run, so its readings are all
+    /// later than those before.
     pub(crate) fn works(&mut self, size: Size) -> Vec<Work> {
         let own = (self.sensors / size.connections).max(1);
         let (keys, each) = self.kind.keys_and_each();
-        let commands = size.batches * size.pipeline;
         let works = (0..size.connections)
             .map(|connection| self.work(connection, own, size))
             .collect();
-        let sweeps = (commands * keys).div_ceil(own) * each;
-        self.now += STEP * sweeps as i64;
+        let turns = self.turn % own + size.batches * size.pipeline * keys;
+        self.now += STEP * (turns.div_ceil(own) * each) as i64;
+        self.turn = turns;
         works
     }
 
@@ -125,16 +157,21 @@ impl Fleet {
             ..Work::default()
         };
         let mut readings = Vec::with_capacity(keys * each);
-        let mut turn = 0;
-        for _ in 0..size.batches {
+        let mut turn = self.turn % own;
+        for batch in 0..size.batches {
             for _ in 0..size.pipeline {
                 readings.clear();
                 for _ in 0..keys {
-                    let place = turn % own * SCATTER % own;
-                    let sensor = (connection * own + place) % self.sensors;
+                    let sensor =
+                        (connection * own + turn % own * self.scatter % own) % self.sensors;
+                    let spikes = self.spikes(sensor, turn);
                     for item in 0..each {
                         let at = self.now + STEP * (turn / own * each + item) as i64;
-                        readings.push((sensor, at));
+                        let value = if spikes { SPIKE } else { self.value() };
+                        readings.push(Item { sensor, at, value });
+                        if spikes {
+                            work.spikes.push((batch, self.name(sensor), at));
+                        }
                     }
                     turn += 1;
                 }
@@ -145,16 +182,29 @@ impl Fleet {
         work
     }
 
+    /// Whether this reading of a sensor is an anomaly: never two in a row, which would be one.
+    fn spikes(&mut self, sensor: usize, turn: usize) -> bool {
+        let Some(every) = self.spikes else {
+            return false;
+        };
+        self.spiked.resize(self.sensors, false);
+        let Some(spiked) = self.spiked.get_mut(sensor) else {
+            return false;
+        };
+        *spiked = turn.is_multiple_of(every) && !*spiked;
+        *spiked
+    }
+
     fn value(&mut self) -> [u8; 5] {
         self.drawn = (self.drawn + 1) % VALUES;
         self.values.get(self.drawn).copied().unwrap_or(*b"22.50")
     }
 
-    fn encode(&mut self, to: &mut Vec<u8>, readings: &[(usize, i64)]) {
-        let Some(&(sensor, at)) = readings.first() else {
+    fn encode(&self, to: &mut Vec<u8>, readings: &[Item]) {
+        let Some(&Item { sensor, at, value }) = readings.first() else {
             return;
         };
-        let (key, at, value) = (self.name(sensor), at.to_string(), self.value());
+        let (key, at) = (self.name(sensor), at.to_string());
         let (key, at) = (key.as_bytes(), at.as_bytes());
         match self.kind {
             Kind::Ping => command(to, &[b"PING"]),
@@ -167,7 +217,13 @@ impl Fleet {
             Kind::Madd { .. } => self.encode_many(to, b"ANOMALY.MADD", readings),
             Kind::Xadd { timed } => {
                 let stream = self.prefix.as_bytes();
-                let mut words: Vec<&[u8]> = vec![b"XADD", stream, b"MAXLEN", b"~", b"10000", b"*"];
+                // Nothing may be trimmed before a worker has read it.
+                let most: &[u8] = if self.spikes.is_some() {
+                    b"1000000"
+                } else {
+                    b"10000"
+                };
+                let mut words: Vec<&[u8]> = vec![b"XADD", stream, b"MAXLEN", b"~", most, b"*"];
                 words.extend([&b"device_id"[..], key, b"temperature", &value]);
                 if timed {
                     words.extend([&b"timestamp"[..], at]);
@@ -177,14 +233,14 @@ impl Fleet {
         }
     }
 
-    fn encode_many(&mut self, to: &mut Vec<u8>, name: &[u8], readings: &[(usize, i64)]) {
+    fn encode_many(&self, to: &mut Vec<u8>, name: &[u8], readings: &[Item]) {
         let _ = write!(to, "*{}\r\n${}\r\n", 1 + 3 * readings.len(), name.len());
         to.extend_from_slice(name);
         to.extend_from_slice(b"\r\n");
-        for &(sensor, at) in readings {
+        for &Item { sensor, at, value } in readings {
             let key = self.name(sensor);
             let _ = write!(to, "${}\r\n{key}\r\n$13\r\n{at:013}\r\n$5\r\n", key.len());
-            to.extend_from_slice(&self.value());
+            to.extend_from_slice(&value);
             to.extend_from_slice(b"\r\n");
         }
     }

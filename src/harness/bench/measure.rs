@@ -5,13 +5,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use crate::bench::contestant::{Contestant, Place};
-use crate::bench::host::{Hosts, Parts};
+use crate::bench::contestant::{Contestant, Place, Worker};
+use crate::bench::host::{Host, Hosts, Parts};
 use crate::bench::load::{Fleet, Kind, Size};
 use crate::bench::wire::{Line, Work, command, drive};
+use crate::bench::worker::Running;
 use crate::moment::now_ms;
 use crate::stop::Stop;
 
+const FUNCTION: &str = include_str!("../../../benches/zscore.lua");
+
+/// The slowest worker takes this long for a run only where something is wrong.
+const SETTLE: Duration = Duration::from_secs(120);
 /// So far back do the sensors' clocks begin: readings from the future are refused.
 const BACK: i64 = 60 * 24 * 3600 * 1000;
 
@@ -48,7 +53,11 @@ pub(crate) struct Entrant {
     pub(crate) who: &'static Contestant,
     /// Of `--against`.
     pub(crate) other: bool,
-    fleet: Fleet,
+    pub(crate) prefix: String,
+    pub(crate) fleet: Fleet,
+    sensors: usize,
+    /// Ends before its server does: fields are dropped in order.
+    pub(crate) worker: Option<Running>,
 }
 
 impl Entrant {
@@ -58,6 +67,118 @@ impl Entrant {
             true => format!("{}@other", self.who.name),
             false => self.who.name.to_owned(),
         }
+    }
+}
+
+impl Entrant {
+    /// What there must be before the first reading.
+    fn prepare(&mut self, host: &mut Host, parts: &Parts) -> anyhow::Result<()> {
+        let (who, prefix) = (self.who, &self.prefix);
+        let stream = matches!(who.kind, Kind::Xadd { .. });
+        if let Place::Rules(count) = who.place {
+            for other in 1..count {
+                host.ask::<()>(&format!("ANOMALY.CONFIG SET other:{other}:* max {other}"))?;
+            }
+        }
+        if stream && !who.rule.is_empty() {
+            host.ask::<()>(&format!("ANOMALY.WATCH SET {prefix}"))?;
+            host.ask::<()>(&format!(
+                "ANOMALY.CONFIG SET sensor:{prefix}:* {}",
+                who.rule
+            ))?;
+        } else if !who.rule.is_empty() {
+            host.ask::<()>(&format!("ANOMALY.CONFIG SET {prefix}:* {}", who.rule))?;
+        }
+        match who.kind {
+            Kind::TsAdd | Kind::TsMadd(_) => self.create_series(host)?,
+            Kind::Function => host.send::<()>(&["FUNCTION", "LOAD", FUNCTION])?,
+            _ => {}
+        }
+        if let (Some(worker), Some(alerts)) = (who.worker, who.alerts()) {
+            self.worker = Some(match worker {
+                Worker::Rust => Running::rust(host, &self.prefix, &alerts)?,
+                Worker::Python => {
+                    let interpreter = parts.python.as_deref().context("left out without it")?;
+                    Running::python(interpreter, host, &self.prefix, &alerts)?
+                }
+            });
+        }
+        if who.place == Place::Big {
+            self.fill(host)?;
+        }
+        Ok(())
+    }
+
+    /// As the module makes them.
+    fn create_series(&self, host: &mut Host) -> anyhow::Result<()> {
+        let mut bytes = Vec::new();
+        for sensor in 0..self.sensors {
+            let key = self.fleet.name(sensor);
+            let key = key.as_bytes();
+            let mut words: Vec<&[u8]> = vec![b"TS.CREATE", key, b"CHUNK_SIZE", b"1024"];
+            words.extend([&b"DUPLICATE_POLICY"[..], b"LAST", b"LABELS", b"sensor", key]);
+            command(&mut bytes, &words);
+        }
+        for line in host.lines(1)? {
+            line.exchange(&bytes, self.sensors as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Makes every sensor and fills its window.
+    fn fill(&mut self, host: &mut Host) -> anyhow::Result<()> {
+        let kind = match self.who.kind {
+            Kind::Add => Kind::Madd { keys: 1, each: 32 },
+            kind => kind,
+        };
+        let size = Size {
+            connections: 8,
+            pipeline: 25,
+            batches: (self.sensors / 200).clamp(1, 100),
+        };
+        let commands = size.connections * size.pipeline * size.batches;
+        let lines = host.lines(size.connections)?;
+        let runs = self.sensors.div_ceil(commands);
+        self.fleet.making(kind, |fleet| {
+            (0..runs).try_for_each(|_| drive(lines, &fleet.works(size)).map(|_| ()))
+        })
+    }
+
+    /// Readings that were scored, and alerts of an anomaly that were written, as far as the server knows.
+    fn told(&self, host: &mut Host) -> anyhow::Result<(Option<u64>, Option<u64>)> {
+        let spiked = self.who.spikes.is_some();
+        match self.who.alerts() {
+            Some(alerts) => {
+                let known: bool = host.send(&["EXISTS", &alerts])?;
+                // Trimmed or not, it knows how many there were.
+                let written = match known {
+                    true => host.number(&["XINFO", "STREAM", &alerts], "entries-added")?,
+                    false => 0,
+                };
+                Ok((None, Some(written)))
+            }
+            None if self.who.rule.is_empty() => Ok((None, None)),
+            None => {
+                let scored = host.info("anomaly", "anomaly_readings")?;
+                let fired = host.info("anomaly", "anomaly_alerts_firing")?;
+                Ok((Some(scored), spiked.then_some(fired)))
+            }
+        }
+    }
+
+    /// Waits until the worker has taken in all there is.
+    pub(crate) fn settle(&self, host: &mut Host, until: Instant) -> anyhow::Result<bool> {
+        while self.worker.is_some() {
+            let group = ["XINFO", "GROUPS", &self.prefix];
+            if host.number(&group, "lag")? == 0 && host.number(&group, "pending")? == 0 {
+                return Ok(true);
+            }
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(true)
     }
 }
 
@@ -72,8 +193,8 @@ pub(crate) struct Plan {
 pub(crate) struct Field<'a> {
     parts: [&'a Parts; 2],
     stop: &'a Stop,
-    hosts: Hosts,
     pub(crate) entrants: Vec<Entrant>,
+    pub(crate) hosts: Hosts,
 }
 
 impl<'a> Field<'a> {
@@ -94,50 +215,25 @@ impl<'a> Field<'a> {
         for (index, who) in who.iter().enumerate() {
             let twice = against && who.place != Place::Plain && !who.rule.is_empty();
             for other in [false, true].into_iter().take(1 + usize::from(twice)) {
-                let prefix = format!("b{index:02}");
-                let fleet = Fleet::new(who.kind, &prefix, plan.sensors, now_ms() - BACK);
-                field.entrants.push(Entrant { who, other, fleet });
-                field.prepare(field.entrants.len() - 1, &prefix, plan.sensors)?;
+                let (prefix, sensors) =
+                    (format!("b{index:02}"), who.sensors.unwrap_or(plan.sensors));
+                let mut fleet = Fleet::new(who.kind, &prefix, sensors, now_ms() - BACK);
+                fleet.spikes = who.spikes;
+                let mut entrant = Entrant {
+                    who,
+                    other,
+                    prefix,
+                    fleet,
+                    sensors,
+                    worker: None,
+                };
+                let part = parts[usize::from(other)];
+                let host = field.hosts.get((who.place, other), part, stop)?;
+                entrant.prepare(host, part)?;
+                field.entrants.push(entrant);
             }
         }
         Ok(field)
-    }
-
-    fn prepare(&mut self, index: usize, prefix: &str, sensors: usize) -> anyhow::Result<()> {
-        let entrant = self.entrants.get(index).context("it has just been added")?;
-        let parts = self.parts[usize::from(entrant.other)];
-        let host = self
-            .hosts
-            .get((entrant.who.place, entrant.other), parts, self.stop)?;
-        let kind = entrant.who.kind;
-        if let (false, Kind::Xadd { .. }) = (entrant.who.rule.is_empty(), kind) {
-            host.ask::<()>(&format!("ANOMALY.WATCH SET {prefix}"))?;
-        }
-        if !entrant.who.rule.is_empty() {
-            let pattern = match kind {
-                Kind::Xadd { .. } => format!("sensor:{prefix}:*"),
-                _ => format!("{prefix}:*"),
-            };
-            host.ask::<()>(&format!(
-                "ANOMALY.CONFIG SET {pattern} {}",
-                entrant.who.rule
-            ))?;
-        }
-        if matches!(kind, Kind::TsAdd | Kind::TsMadd(_)) {
-            // As the module makes them.
-            let mut bytes = Vec::new();
-            for sensor in 0..sensors {
-                let key = entrant.fleet.name(sensor);
-                let key = key.as_bytes();
-                let mut words: Vec<&[u8]> = vec![b"TS.CREATE", key, b"CHUNK_SIZE", b"1024"];
-                words.extend([&b"DUPLICATE_POLICY"[..], b"LAST", b"LABELS", b"sensor", key]);
-                command(&mut bytes, &words);
-            }
-            for line in host.lines(1)? {
-                line.exchange(&bytes, sensors as u64)?;
-            }
-        }
-        Ok(())
     }
 
     /// Runs all rounds; the first, in which sensors and series are made and windows fill, is not told. `told` hears of
@@ -147,15 +243,21 @@ impl<'a> Field<'a> {
         for round in 0..=plan.rounds {
             for &pipeline in &plan.pipelines {
                 let mut order: Vec<usize> = (0..self.entrants.len()).collect();
-                match round % 2 {
-                    0 => {}
-                    _ => order.reverse(),
+                if round % 2 == 1 {
+                    order.reverse();
                 }
                 for index in order {
                     if self.stop.requested() {
                         bail!("stopped");
                     }
-                    let run = self.one(index, pipeline, round, plan.sensors)?;
+                    let entrant = self.entrants.get_mut(index).context("an entrant")?;
+                    if entrant.who.one_pipeline() && pipeline != plan.usual() {
+                        continue;
+                    }
+                    let place = (entrant.who.place, entrant.other);
+                    let parts = self.parts[usize::from(entrant.other)];
+                    let run =
+                        entrant.run(self.hosts.get(place, parts, self.stop)?, pipeline, round)?;
                     if round > 0 {
                         runs.push(run);
                     }
@@ -165,48 +267,62 @@ impl<'a> Field<'a> {
         }
         Ok(runs)
     }
+}
 
-    fn one(
-        &mut self,
-        index: usize,
-        pipeline: usize,
-        round: usize,
-        sensors: usize,
-    ) -> anyhow::Result<Run> {
-        let entrant = self.entrants.get_mut(index).context("an entrant")?;
-        let kind = entrant.who.kind;
-        let size = size(kind, pipeline, sensors);
-        let works = entrant.fleet.works(size);
-        let (place, other) = (entrant.who.place, entrant.other);
-        let parts = self.parts[usize::from(other)];
-        let host = self.hosts.get((place, other), parts, self.stop)?;
+impl Plan {
+    /// The pipeline of those that run with one only.
+    pub(crate) fn usual(&self) -> usize {
+        let usual = self.pipelines.iter().find(|pipeline| **pipeline == 32);
+        usual.or(self.pipelines.last()).copied().unwrap_or(32)
+    }
+
+    /// Runs in a round.
+    pub(crate) fn runs(&self, entrants: &[Entrant]) -> usize {
+        let once = entrants.iter().filter(|one| one.who.one_pipeline()).count();
+        once + (entrants.len() - once) * self.pipelines.len()
+    }
+}
+
+impl Entrant {
+    fn run(&mut self, host: &mut Host, pipeline: usize, round: usize) -> anyhow::Result<Run> {
+        let kind = self.who.kind;
+        let size = size(self.who, pipeline, self.sensors);
+        let works = self.fleet.works(size);
         let readings = (size.connections * size.pipeline * size.batches * kind.readings()) as u64;
-        let ingested = !entrant.who.rule.is_empty();
-        let before = if ingested {
-            host.info("anomaly", "anomaly_readings")?
-        } else {
-            0
-        };
+        let before = self.told(host)?;
 
         host.lines(size.connections)?;
         let spent = host.process.spent()?;
         let began = Instant::now();
         let latencies = race(host.lines(size.connections)?, &works)?;
+        let settled = self.settle(host, Instant::now() + SETTLE)?;
         let wall = began.elapsed();
         let after = host.process.spent()?;
+        anyhow::ensure!(settled, "{} does not come to an end", self.name());
 
-        if ingested {
-            let scored: u64 = host.info("anomaly", "anomaly_readings")?;
-            if scored - before != readings {
-                bail!(
-                    "{}: {readings} readings were sent, {} were scored",
-                    entrant.name(),
-                    scored - before
-                );
-            }
+        let spikes: u64 = works.iter().map(|work| work.spikes.len() as u64).sum();
+        let (scored, alerts) = self.told(host)?;
+        if let (Some(before), Some(scored)) = (before.0, scored)
+            && scored - before != readings
+        {
+            bail!(
+                "{}: {readings} readings were sent, {} were scored",
+                self.name(),
+                scored - before
+            );
+        }
+        // In the first round windows are not full yet.
+        if let (Some(before), Some(alerts), true) = (before.1, alerts, round > 0)
+            && alerts - before != spikes
+        {
+            bail!(
+                "{}: {spikes} anomalies were sent, {} were told of",
+                self.name(),
+                alerts - before
+            );
         }
         Ok(Run {
-            contestant: entrant.name(),
+            contestant: self.name(),
             pipeline,
             round,
             readings,
@@ -248,15 +364,17 @@ pub(crate) fn client_threads() -> usize {
 }
 
 /// A run of a tenth of a second or more, so that what the kernel counts is exact; each connection has work.
-fn size(kind: Kind, pipeline: usize, sensors: usize) -> Size {
+fn size(who: &Contestant, pipeline: usize, sensors: usize) -> Size {
+    let kind = who.kind;
     let most = match pipeline {
         1 => 50,
         _ => 8,
     };
     let connections = most.min(sensors);
-    let readings = match pipeline {
-        1 => 40_000,
-        2..=99 => 128_000,
+    let readings = match (who.worker, pipeline) {
+        (Some(Worker::Python), _) => 7_000,
+        (_, 1) => 40_000,
+        (_, 2..=99) => 128_000,
         _ => 256_000,
     };
     let readings = match kind.readings() {

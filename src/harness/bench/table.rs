@@ -1,7 +1,9 @@
 //! The one table.
 
 use crate::bench::contestant::ALL;
+use crate::bench::latency::Told;
 use crate::bench::measure::{Plan, Run, Spread, of, percentile, ratio};
+use crate::bench::memory::Footprint;
 use crate::terminal::{layout, thousands};
 
 const HEAD: [&str; 10] = [
@@ -58,6 +60,33 @@ fn row(runs: &[Run], name: &str, pipeline: usize) -> Option<Vec<String>> {
         row.push(at.map_or_else(String::new, |at| thousands(at.as_micros() as u64)));
     }
     Some(row)
+}
+
+/// From XADD to alert.
+pub(crate) fn delays(told: &[Told]) -> Vec<Vec<String>> {
+    let head = ["", "readings/s", "anomalies", "told of", "p50 µs", "p99 µs"];
+    let mut table = vec![head.map(String::from).to_vec()];
+    for told in told {
+        let title = ALL.iter().find(|who| who.name == told.contestant);
+        let title = title.map_or("", |who| who.title);
+        let micros = |at: Option<u64>| at.map_or_else(|| String::from("fell behind"), thousands);
+        let mut row = vec![title.to_owned()];
+        row.extend([told.rate, told.anomalies, told.alerts].map(|n| thousands(n as u64)));
+        row.extend([micros(told.p50), micros(told.p99)]);
+        table.push(row);
+    }
+    table
+}
+
+/// Bytes per sensor.
+pub(crate) fn sizes(sizes: &[Footprint]) -> Vec<Vec<String>> {
+    let head = ["rule", "all in", "the module's own"];
+    let mut table = vec![head.map(String::from).to_vec()];
+    table.extend(sizes.iter().map(|size| {
+        let own = format!("{:.0}", size.own);
+        vec![size.rule.to_owned(), format!("{:.0}", size.all_in), own]
+    }));
+    table
 }
 
 /// What the module takes of the processor against the other module's, where there are two.

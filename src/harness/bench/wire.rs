@@ -49,10 +49,13 @@ pub(crate) struct Work {
     pub(crate) ends: Vec<usize>,
     /// Replies that a batch gets.
     pub(crate) commands: u64,
+    /// The anomalies in it: batch, device or key, time.
+    pub(crate) spikes: Vec<(usize, String, i64)>,
 }
 
 impl Work {
-    fn batch(&self, index: usize) -> Option<&[u8]> {
+    /// The commands of one batch.
+    pub(crate) fn batch(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
         let start = match index.checked_sub(1) {
             Some(before) => *self.ends.get(before)?,
