@@ -1,13 +1,11 @@
 //! Bytes per sensor, all in: what the server's memory grows by for 10,000 of them, keys and hash table included.
 
-use anomaly_tests::{Server, args, int, redis_server};
+use anomaly_tests::{Server, args};
 
 const SENSORS: usize = 10_000;
-/// Readings of each: windows are full, `auto` has long been warm.
-const READINGS: usize = 150;
 
-/// Bytes per sensor under a rule: what the server grew by, and what MEMORY USAGE says of one.
-fn bytes(settings: &str) -> (f64, i64) {
+/// Bytes that the server grows by for a sensor of so many readings under a rule.
+fn bytes(settings: &str, readings: usize) -> f64 {
     let server = Server::builder().config("anomaly.archive off").start();
     let mut rule = vec!["ANOMALY.CONFIG", "SET", "*"];
     rule.extend(settings.split(' '));
@@ -17,29 +15,37 @@ fn bytes(settings: &str) -> (f64, i64) {
     for sensor in 0..SENSORS {
         let key = format!("sensor:{sensor:05}");
         let mut madd = args!["ANOMALY.MADD"];
-        for at in 0..READINGS {
+        for at in 0..readings {
             madd.extend(args![key, at * 1000, 20 + (at * 7919 + sensor) % 13]);
         }
         server.cmd(&madd);
     }
-    let grown = (used() - before) as f64 / SENSORS as f64;
-    (
-        grown,
-        int(&server.cmd(&["MEMORY", "USAGE", "sensor:00000"])),
-    )
+    (used() - before) as f64 / SENSORS as f64
 }
 
-/// Measured on Redis 7.4.1. The first two figures are above what issue 6 asks for (160 and 260), `auto` is within 1,200.
+/// Measured on Redis 7.4.1; issue 6 asks for at most 160, 260 and 1,200. Readings enough to fill the window, and to warm
+/// `auto`. Another server has another hash table: there it is a bound only.
 #[test]
 fn a_sensor_takes_the_bytes_that_are_written_here() {
-    for (settings, recorded) in [
-        ("min 0 max 100", 0.0),
-        ("zscore 4 window 30", 0.0),
-        ("auto on", 0.0),
-    ] {
-        let (grown, usage) = bytes(settings);
-        eprintln!("{settings}: {grown:.1} all in, MEMORY USAGE {usage}");
-        assert!(recorded > 0.0 || grown > 0.0);
+    for (settings, readings, recorded) in RECORDED {
+        let grown = bytes(settings, readings);
+        eprintln!("{settings}: {grown:.1} bytes");
+        let least = if on_redis_74() { 0.98 } else { 0.0 };
+        assert!(
+            (recorded * least..=recorded * 1.02).contains(&grown),
+            "{settings}: {grown:.1} bytes for a sensor, {recorded} are recorded here; if that is meant, write it down"
+        );
     }
-    let _ = redis_server();
+}
+
+const RECORDED: [(&str, usize, f64); 3] = [
+    ("min 0 max 100", 5, 310.0),
+    ("zscore 4 window 30", 40, 534.0),
+    ("auto on", 130, 1078.0),
+];
+
+fn on_redis_74() -> bool {
+    let server = Server::builder().without_module().start();
+    let info = server.info("server");
+    !info.contains_key("valkey_version") && info["redis_version"].starts_with("7.4.")
 }

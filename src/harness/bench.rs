@@ -12,6 +12,7 @@ mod measure;
 mod memory;
 mod record;
 mod table;
+mod traffic;
 mod wire;
 mod worker;
 
@@ -25,7 +26,7 @@ use crate::bench::host::Parts;
 use crate::bench::latency::Told;
 use crate::bench::load::Kind;
 use crate::bench::machine::Machine;
-use crate::bench::measure::{Field, Plan};
+use crate::bench::measure::{Builds, Field, Plan};
 use crate::bench::record::Record;
 use crate::stop::Stop;
 use crate::terminal::{layout, note, progress};
@@ -68,6 +69,10 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
 
+    /// Only what docs/scaling.md rests on: big fleets, the usual costs of a reading, bytes, and three nodes; a pipeline of 32
+    #[arg(long, conflicts_with_all = ["only", "quick"])]
+    growth: bool,
+
     /// Rounds that count
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -93,10 +98,25 @@ Examples:
       a look
   anomaly bench --only add-zscore,madd50 --pipelines 32 --rounds 9
       two of them, with SET, which they are compared with
+  anomaly bench --growth --record docs/benchmarks
+      what docs/scaling.md rests on
   anomaly bench --only add-zscore --pipelines 32 --against before.so
       has a change of the module made it faster?
 
 Without `make`, `. .cache/env` tells where the servers are.";
+
+/// For `--growth`.
+const GROWTH: [&str; 9] = [
+    "add-zscore",
+    "add-auto",
+    "add-zscore-series",
+    "madd50-series",
+    "archived-time",
+    "set-1m",
+    "sensors-10k",
+    "sensors-100k",
+    "sensors-1m",
+];
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
     let machine = Machine::look();
@@ -130,27 +150,44 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
     };
     let plan = Plan {
         rounds: if args.quick { 3 } else { args.rounds as usize },
-        pipelines: if args.quick {
-            vec![32]
-        } else {
-            args.pipelines.clone()
+        pipelines: match args.quick || args.growth {
+            true => vec![32],
+            false => args.pipelines.clone(),
         },
         sensors: args.sensors as usize,
     };
-    let who = chosen(&args.only, &parts);
-    let mut field = Field::new([&parts, &other], args.against.is_some(), &who, &plan, stop)?;
+    let growing = || {
+        ALL.iter()
+            .filter(|one| GROWTH.contains(&one.name))
+            .collect()
+    };
+    let only = if args.growth {
+        growing()
+    } else {
+        args.only.clone()
+    };
+    let who = chosen(&only, &parts);
+    let builds = Builds {
+        this: &parts,
+        other: &other,
+    };
+    let mut field = Field::new(builds, args.against.is_some(), &who, &plan, stop)?;
     let total = plan.runs(&field.entrants) * (plan.rounds + 1);
     let bar = progress(Some(total as u64), "{pos} of {len} runs")?;
     let runs = field.run(&plan, || bar.inc(1))?;
     bar.finish_and_clear();
     let mut machine = machine;
-    let told = match args.quick {
+    let told = match args.quick || args.growth {
         true => Vec::new(),
         false => delays(&mut field, stop)?,
     };
-    let sizes = match args.quick || !args.only.is_empty() {
-        true => Vec::new(),
-        false => memory::measure(&parts, stop)?,
+    let (sizes, traffic, nodes) = match args.quick || !args.only.is_empty() {
+        true => (Vec::new(), Vec::new(), Vec::new()),
+        false => (
+            memory::measure(&parts, stop)?,
+            traffic::measure(&parts, stop)?,
+            traffic::cluster(&parts, stop)?,
+        ),
     };
     machine.ask(field.hosts.get((Place::Module, false), &parts, stop)?)?;
 
@@ -166,6 +203,11 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
         ),
         ("From XADD to alert", table::delays(&told)),
         ("Bytes per sensor", table::sizes(&sizes)),
+        ("Bytes sent on for a reading", table::traffic(&traffic)),
+        (
+            "Three nodes of a cluster, server ns per reading",
+            table::nodes(&nodes),
+        ),
         (
             "What was asked for",
             bars::rows(&runs, &told, &sizes, plan.usual()),
@@ -185,6 +227,8 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
             runs: &runs,
             xadd_to_alert: &told,
             bytes_per_sensor: &sizes,
+            bytes_per_reading: &traffic,
+            cluster_ns_per_reading: &nodes,
         };
         record::write(dir, &record, &tables)?;
     }

@@ -189,9 +189,22 @@ pub(crate) struct Plan {
     pub(crate) sensors: usize,
 }
 
+/// What servers are made of: with the module, and with the one of `--against`.
+#[derive(Clone, Copy)]
+pub(crate) struct Builds<'a> {
+    pub(crate) this: &'a Parts,
+    pub(crate) other: &'a Parts,
+}
+
+impl<'a> Builds<'a> {
+    fn of(self, other: bool) -> &'a Parts {
+        if other { self.other } else { self.this }
+    }
+}
+
 /// The servers and everybody on them.
 pub(crate) struct Field<'a> {
-    parts: [&'a Parts; 2],
+    parts: Builds<'a>,
     stop: &'a Stop,
     pub(crate) entrants: Vec<Entrant>,
     pub(crate) hosts: Hosts,
@@ -200,7 +213,7 @@ pub(crate) struct Field<'a> {
 impl<'a> Field<'a> {
     /// Starts the servers, sets rules, makes series.
     pub(crate) fn new(
-        parts: [&'a Parts; 2],
+        parts: Builds<'a>,
         against: bool,
         who: &[&'static Contestant],
         plan: &Plan,
@@ -227,7 +240,7 @@ impl<'a> Field<'a> {
                     sensors,
                     worker: None,
                 };
-                let part = parts[usize::from(other)];
+                let part = parts.of(other);
                 let host = field.hosts.get((who.place, other), part, stop)?;
                 entrant.prepare(host, part)?;
                 field.entrants.push(entrant);
@@ -255,7 +268,7 @@ impl<'a> Field<'a> {
                         continue;
                     }
                     let place = (entrant.who.place, entrant.other);
-                    let parts = self.parts[usize::from(entrant.other)];
+                    let parts = self.parts.of(entrant.other);
                     let run =
                         entrant.run(self.hosts.get(place, parts, self.stop)?, pipeline, round)?;
                     if round > 0 {

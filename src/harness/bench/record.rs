@@ -10,6 +10,7 @@ use crate::bench::latency::Told;
 use crate::bench::machine::Machine;
 use crate::bench::measure::Run;
 use crate::bench::memory::Footprint;
+use crate::bench::traffic::{Nodes, Traffic};
 
 /// All there is.
 #[derive(Serialize)]
@@ -20,6 +21,8 @@ pub(crate) struct Record<'a> {
     pub(crate) runs: &'a [Run],
     pub(crate) xadd_to_alert: &'a [Told],
     pub(crate) bytes_per_sensor: &'a [Footprint],
+    pub(crate) bytes_per_reading: &'a [Traffic],
+    pub(crate) cluster_ns_per_reading: &'a [Nodes],
 }
 
 /// Writes `bench-DAY-COMMIT.md` and `.json`.

@@ -4,6 +4,7 @@ use crate::bench::contestant::ALL;
 use crate::bench::latency::Told;
 use crate::bench::measure::{Plan, Run, Spread, of, percentile, ratio};
 use crate::bench::memory::Footprint;
+use crate::bench::traffic::{Nodes, Traffic};
 use crate::terminal::{layout, thousands};
 
 const HEAD: [&str; 10] = [
@@ -85,6 +86,38 @@ pub(crate) fn sizes(sizes: &[Footprint]) -> Vec<Vec<String>> {
     table.extend(sizes.iter().map(|size| {
         let own = format!("{:.0}", size.own);
         vec![size.rule.to_owned(), format!("{:.0}", size.all_in), own]
+    }));
+    table
+}
+
+/// Bytes to the append-only file and to a replica.
+pub(crate) fn traffic(traffic: &[Traffic]) -> Vec<Vec<String>> {
+    let mut table = vec![
+        ["", "append-only file", "each replica"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    table.extend(traffic.iter().map(|one| {
+        let bytes = [one.file, one.replica].map(|bytes| format!("{bytes:.1}"));
+        [vec![one.what.to_owned()], bytes.to_vec()].concat()
+    }));
+    table
+}
+
+/// What each node takes.
+pub(crate) fn nodes(nodes: &[Nodes]) -> Vec<Vec<String>> {
+    let mut table = vec![
+        ["", "each alone", "all three at once"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    let list = |all: &[f64]| {
+        let all: Vec<String> = all.iter().map(|ns| format!("{ns:.0}")).collect();
+        all.join(", ")
+    };
+    table.extend(nodes.iter().map(|one| {
+        let lists = [list(&one.alone), list(&one.together)];
+        [vec![one.what.to_owned()], lists.to_vec()].concat()
     }));
     table
 }

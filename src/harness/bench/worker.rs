@@ -223,8 +223,11 @@ pub(crate) fn entries(reply: &Value) -> Option<&[Value]> {
     }
 }
 
-/// Id, device, time, value: `device_id d temperature v timestamp t`.
-fn reading(entry: &Value) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
+/// Id, device, time, value.
+type Entry<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [u8]);
+
+/// An entry of the form `device_id d temperature v timestamp t`.
+fn reading(entry: &Value) -> Option<Entry<'_>> {
     let Value::Array(entry) = entry else {
         return None;
     };
