@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             black_box(model.ingest(b"sensor:1:temperature", reading, &mut rules));
         }
     }
-    match model.readings == count as u64 {
+    match model.readings() == count as u64 {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -52,7 +52,7 @@ fn allocated(settings: &str) -> u64 {
         })
         .count_total;
     }
-    assert_eq!(model.readings, (WARM + READINGS) as u64, "{settings}");
+    assert_eq!(model.readings(), (WARM + READINGS) as u64, "{settings}");
     total
 }
 
