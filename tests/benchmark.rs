@@ -13,12 +13,12 @@ fn bench(words: &[&str]) -> Command {
         .arg(redis_server())
         .arg("--module")
         .arg(module())
-        .env_remove("ANOMALY_BENCH_PYTHON")
-        .args(words);
+        .env_remove("ANOMALY_BENCH_PYTHON");
     match timeseries() {
         Some(path) => command.arg("--timeseries").arg(path),
         None => command.env_remove("ANOMALY_TIMESERIES"),
     };
+    command.args(words);
     command
 }
 
