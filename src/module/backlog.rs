@@ -136,6 +136,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
                 read(ctx, end);
             }
         }
+        note_all(ctx);
         if ctx.decides() {
             wake(ctx);
         }
@@ -204,9 +205,42 @@ pub(crate) fn came(ctx: Ctx, stream: Str<'_>) {
         let next = newest.map_or(Some(StreamId::default()), |(id, _)| id.next());
         drop(key);
         if let Some(next) = next {
-            put_off(ctx, (ctx.db(), stream.bytes().to_vec()), next);
+            // Instead of one that was left when the stream went from here.
+            let place = (ctx.db(), stream.bytes().to_vec());
+            move_to(ctx, place, Some(Cursor::at(next, 0)));
+            wake(ctx);
         }
     }
+}
+
+/// A command that is about to run may have a slot leave. The job runs right after it, so before any MIGRATE that follows.
+pub(crate) fn note_after_this(ctx: Ctx) {
+    if with(|state| !state.cursors.is_empty()) {
+        ctx.after_this(on_note);
+    }
+}
+
+unsafe extern "C" fn on_note(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    // SAFETY: the server gives a live context.
+    guard((), || note_all(unsafe { Ctx::new(ctx) }));
+}
+
+/// Notes in all streams that leave how far they were read: also while there are others to read, which may take long.
+fn note_all(ctx: Ctx) {
+    if !ctx.decides() || ctx.is_paused() {
+        return;
+    }
+    let moves = moving::on_the_move(ctx);
+    if moves.is_empty() {
+        return;
+    }
+    let leave: Vec<Place> = with(|state| {
+        let cursors = state.cursors.iter().filter(|(_, cursor)| !cursor.noted);
+        let places = cursors.map(|(place, _)| place);
+        let leave = places.filter(|(_, stream)| moves.slot(stream) == Slot::Leaving);
+        leave.cloned().collect()
+    });
+    leave.iter().for_each(|place| note(ctx, place));
 }
 
 /// Notes in a stream that leaves how far it was read.
@@ -215,17 +249,18 @@ fn note(ctx: Ctx, place: &Place) {
         return;
     };
     let (db, stream) = place;
-    let next = cursor.next.to_string();
-    let group = |what: &[u8]| {
-        let words = [what, stream, UNREAD, next.as_bytes()].map(|word| ctx.string(word));
-        ctx.call_and_replicate(c"XGROUP", &borrowed(&words))
-    };
     if cursor.noted || !ctx.select(*db) {
         return;
     }
-    // There may be one of an earlier move. What is refused now (the cluster is down) is tried again.
-    let refused = |called: Called| matches!(called, Called::Refused(_));
-    let noted = !refused(group(b"CREATE")) || !refused(group(b"SETID"));
+    let name = ctx.string(stream);
+    // There may be one from where the stream came from. Nothing after it was read.
+    let known = ctx.group(name.borrow(), UNREAD);
+    let next = known.map_or(cursor.next, |known| known.min(cursor.next));
+    let how: &[u8] = known.map_or(b"CREATE", |_| b"SETID");
+    let words = [how, stream, UNREAD, next.to_string().as_bytes()].map(|word| ctx.string(word));
+    // What is refused now (the cluster is down, or the stream has gone ahead) is tried again.
+    let called = ctx.call_and_replicate(c"XGROUP", &borrowed(&words));
+    let noted = !matches!(called, Called::Refused(_));
     with(|state| {
         if let Some(cursor) = state.cursors.get_mut(place) {
             cursor.noted = noted;
@@ -238,6 +273,7 @@ fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
     if !with(|state| state.cluster) {
         return;
     }
+    cursor.noted = false;
     let name = ctx.string(stream);
     if let Some(noted) = ctx.group(name.borrow(), UNREAD) {
         cursor.next = cursor.next.min(noted);
@@ -248,21 +284,12 @@ fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
 
 /// The first stream that can be read: not one whose slot moves.
 fn next_cursor(ctx: Ctx) -> Option<(Place, Cursor)> {
-    let all: Vec<Place> = with(|state| state.cursors.keys().cloned().collect());
-    let mut settled = None;
-    for place in all {
-        match moving::slot(ctx, &place.1) {
-            Slot::Settled => {
-                settled = Some(place);
-                break;
-            }
-            Slot::Leaving => note(ctx, &place),
-            Slot::Coming => {}
-        }
-    }
-    let place = settled?;
-    let cursor = with(|state| state.cursors.get(&place).copied())?;
-    Some((place, cursor))
+    let moves = moving::on_the_move(ctx);
+    with(|state| {
+        let mut all = state.cursors.iter();
+        let found = all.find(|((_, stream), _)| moves.slot(stream) == Slot::Settled);
+        found.map(|(place, cursor)| (place.clone(), *cursor))
+    })
 }
 
 /// Reads on in the first stream.

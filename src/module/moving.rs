@@ -18,7 +18,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{Ctx, Key, Mode, Str, api};
 use crate::state::with;
-use crate::{datatype, effects};
+use crate::{backlog, datatype, effects};
 
 /// What a node of a cluster knows of moves.
 #[derive(Default)]
@@ -27,7 +27,13 @@ pub(crate) struct Moves {
     suspected: bool,
     /// The words of a MIGRATE that is about to run, or has just run.
     sent: Vec<Vec<u8>>,
+    /// A filter is given none.
+    ctx: Option<OwnCtx>,
 }
+
+/// A context that lives as long as the server.
+#[derive(Clone, Copy)]
+struct OwnCtx(*mut raw::RedisModuleCtx);
 
 impl Moves {
     /// Whether a sensor leaves the keyspace because it is sent to another node.
@@ -53,8 +59,10 @@ pub(crate) fn listen(ctx: Ctx) {
     }
     suspect();
     let not_ours = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
-    // SAFETY: a live context and a callback of the type the server expects.
+    // SAFETY: a live context and a callback of the type the server expects. The context that is made is never freed.
     unsafe {
+        let own = api!(RedisModule_GetDetachedThreadSafeContext(ctx.raw()));
+        with(|state| state.moves.ctx = Some(OwnCtx(own)));
         api!(RedisModule_RegisterCommandFilter(
             ctx.raw(),
             Some(on_command),
@@ -84,6 +92,10 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
                 state.moves.sent.clear();
             }
         });
+        if moves && let Some(own) = with(|state| state.moves.ctx) {
+            // SAFETY: it lives as long as the server.
+            backlog::note_after_this(unsafe { Ctx::new(own.0) });
+        }
         if migrates {
             // SAFETY: as above.
             let words = unsafe { api!(RedisModule_CommandFilterArgsCount(filter)) };
@@ -93,34 +105,57 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
     });
 }
 
-/// Where the slot of a key stands. Costs nothing while no slot of this node is on the move.
-pub(crate) fn slot(ctx: Ctx, key: &[u8]) -> Slot {
+/// The slots of this node that are on the move, as CLUSTER NODES tells of them: `15->-node` or `15-<-node`.
+pub(crate) struct OnTheMove(Vec<String>);
+
+impl OnTheMove {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Where the slot of a key stands.
+    pub(crate) fn slot(&self, key: &[u8]) -> Slot {
+        if self.is_empty() {
+            return Slot::Settled;
+        }
+        let number = key::slot(key).to_string();
+        let slot = self.0.iter().find_map(|word| {
+            let way = word.strip_prefix(&number[..])?;
+            if way.starts_with("->-") {
+                return Some(Slot::Leaving);
+            }
+            way.starts_with("-<-").then_some(Slot::Coming)
+        });
+        slot.unwrap_or(Slot::Settled)
+    }
+}
+
+/// What is on the move now. Costs nothing while no slot of this node is.
+pub(crate) fn on_the_move(ctx: Ctx) -> OnTheMove {
+    let none = OnTheMove(Vec::new());
     if !with(|state| state.moves.suspected) {
-        return Slot::Settled;
+        return none;
     }
     let Some(nodes) = ctx.cluster_nodes() else {
-        return Slot::Settled;
+        return none;
     };
     let own = nodes.lines().find(|line| {
         let flags = line.split(' ').nth(2).unwrap_or_default();
         flags.split(',').any(|flag| flag == "myself")
     });
-    let moves: Vec<&str> = own
+    let moves: Vec<String> = own
         .unwrap_or_default()
         .split(' ')
         .filter_map(|word| word.strip_prefix('['))
+        .map(str::to_owned)
         .collect();
-    if moves.is_empty() {
-        with(|state| state.moves.suspected = false);
-        return Slot::Settled;
-    }
-    let number = key::slot(key).to_string();
-    let ours = moves.iter().find_map(|word| word.strip_prefix(&number[..]));
-    match ours {
-        Some(way) if way.starts_with("->-") => Slot::Leaving,
-        Some(way) if way.starts_with("-<-") => Slot::Coming,
-        _ => Slot::Settled,
-    }
+    with(|state| state.moves.suspected = !moves.is_empty());
+    OnTheMove(moves)
+}
+
+/// Where the slot of a key stands.
+pub(crate) fn slot(ctx: Ctx, key: &[u8]) -> Slot {
+    on_the_move(ctx).slot(key)
 }
 
 /// Whether a reading can be taken in where its slot is: it must not create a key that may be on the other node.
