@@ -185,3 +185,49 @@ fn a_stream_that_stays_after_all_and_leaves_later_is_read_where_it_arrives() {
     pair.move_slot(0, &stream, |_| ());
     pair.is_read_once(1, &stream, LONG);
 }
+
+#[test]
+fn nothing_is_read_while_the_cluster_is_down_and_everything_after() {
+    let pair = Pair::start();
+    let stream = pair.stream(0, "1");
+    pair.nodes[0].cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "98", "clear", "1"]);
+    pair.fill(0, &stream, 1..LONG + 1);
+    pair.watch(0);
+    pair.is_to_be_read(0, &stream);
+    let state = |is: &str| {
+        let says = format!("cluster_state:{is}");
+        pair.nodes[0].wait_until(&says, || {
+            text(&pair.nodes[0].cmd(&["CLUSTER", "INFO"])).contains(&says)
+        });
+    };
+    // One slot is nobody's.
+    let slot = if pair.slot(&stream) == 0 { 1 } else { 0 };
+    pair.nodes[0].cmd(&args!["CLUSTER", "DELSLOTS", slot]);
+    state("fail");
+    let left = || {
+        format!(
+            "{:?}",
+            pair.nodes[0].cmd(&["ANOMALY.WATCH", "GET", "raw:*"])
+        )
+    };
+    let before = left();
+    assert!(before.contains(&stream), "too fast for this test");
+    let events = |node: &Server| {
+        node.info("stats")["eventloop_cycles"]
+            .parse::<u64>()
+            .unwrap()
+    };
+    let began = events(&pair.nodes[0]);
+    pair.nodes[0].wait_until("timers have run", || events(&pair.nodes[0]) > began + 200);
+    assert_eq!(left(), before);
+    pair.nodes[0].cmd(&args!["CLUSTER", "ADDSLOTS", slot]);
+    state("ok");
+    pair.is_read_once(0, &stream, LONG);
+    let series = format!("ts:s:{}", &stream[stream.find('{').unwrap()..]);
+    let samples = pairs(&pair.nodes[0].cmd(&["TS.INFO", &series]));
+    let total = samples.iter().find(|(name, _)| name == "totalSamples");
+    assert_eq!(int(&total.unwrap().1), LONG);
+    for (name, value) in &pair.nodes[0].info("anomaly") {
+        assert!(!name.contains("fail") || value == "0", "{name} {value}");
+    }
+}

@@ -16,6 +16,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -282,19 +283,35 @@ fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
     }
 }
 
-/// The first stream that can be read: not one whose slot moves.
-fn next_cursor(ctx: Ctx) -> Option<(Place, Cursor)> {
+/// The first stream that can be read: not one whose slot moves, nor any while the cluster is down.
+fn next_cursor(ctx: Ctx, end: Instant) -> Option<(Place, Cursor)> {
     let moves = moving::on_the_move(ctx);
-    with(|state| {
-        let mut all = state.cursors.iter();
-        let found = all.find(|((_, stream), _)| moves.slot(stream) == Slot::Settled);
-        found.map(|(place, cursor)| (place.clone(), *cursor))
-    })
+    let mut after = Bound::Unbounded;
+    loop {
+        let (place, cursor) = with(|state| {
+            let mut rest = state.cursors.range((after, Bound::Unbounded));
+            let found = rest.find(|((_, stream), _)| moves.slot(stream) == Slot::Settled);
+            found.map(|(place, cursor)| (place.clone(), *cursor))
+        })?;
+        if ctx.select(place.0) && !is_held_up(ctx, &place.1) {
+            return Some((place, cursor));
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        after = Bound::Excluded(place);
+    }
+}
+
+/// Whether nothing can be written in the slot of a stream: the cluster is down. One that has gone is not waited for.
+fn is_held_up(ctx: Ctx, stream: &[u8]) -> bool {
+    let name = ctx.string(stream);
+    with(|state| state.cluster) && Key::exists(ctx, name.borrow()) && !ctx.serves(name.borrow())
 }
 
 /// Reads on in the first stream.
 fn read(ctx: Ctx, end: Instant) {
-    let Some((place, mut cursor)) = next_cursor(ctx) else {
+    let Some((place, mut cursor)) = next_cursor(ctx, end) else {
         return;
     };
     let (db, stream) = &place;

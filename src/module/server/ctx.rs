@@ -146,6 +146,20 @@ impl Ctx {
         }
     }
 
+    /// Whether a key can be written on this node of a cluster now: not while the cluster is down, or where the key is another
+    /// node's.
+    pub(crate) fn serves(self, key: Str<'_>) -> bool {
+        // SAFETY: a live context; "s" takes a string. Nothing is done ("D"), so that there is no reply but an error ("E").
+        unsafe {
+            let (command, flags) = (c"DEL".as_ptr(), c"DEs".as_ptr());
+            let reply = api!(RedisModule_Call(self.0, command, flags, key.raw()));
+            if !reply.is_null() {
+                api!(RedisModule_FreeCallReply(reply));
+            }
+            reply.is_null()
+        }
+    }
+
     /// Whether the client of a command may wait: not in MULTI, in a script, or where its master or a file sends it.
     pub(crate) fn may_wait(self) -> bool {
         let hurried = raw::REDISMODULE_CTX_FLAGS_MULTI
