@@ -57,6 +57,13 @@ impl Cluster {
         cluster
     }
 
+    /// A busy machine may hold a node up: the others wait for it.
+    fn be_patient(&self) {
+        for node in &self.nodes {
+            node.cmd(&["CONFIG", "SET", "cluster-node-timeout", "60000"]);
+        }
+    }
+
     fn meet(&self, node: &Server) {
         let first = &self.nodes[0];
         let bus = text(&first.cmd(&["CONFIG", "GET", "cluster-port"]).clone_second());
@@ -173,6 +180,15 @@ impl Cluster {
     }
 }
 
+/// Has writers stop however the test ends: it waits for them.
+struct Stopped<'a>(&'a AtomicBool);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A program that ends with its test, however that ends.
 struct Killed(std::process::Child);
 
@@ -276,6 +292,7 @@ fn the_wrong_node_says_moved_and_the_right_one_serves_all_of_the_slot() {
 #[test]
 fn slots_move_under_load_and_nothing_is_lost_or_split() {
     let cluster = Cluster::start();
+    cluster.be_patient();
     cluster.rules(&["max", "10", "clear", "1"]);
     let tags = ["a", "b", "c"];
     let stop = AtomicBool::new(false);
@@ -283,6 +300,7 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
     let mut moved = 0;
     let (mut taken, mut tried_again) = (BTreeMap::new(), 0);
     thread::scope(|scope| {
+        let _stopped = Stopped(&stop);
         let writers: Vec<_> = tags
             .iter()
             .map(|tag| {
@@ -445,6 +463,7 @@ fn every_entry_was_read_once(client: &mut ClusterConnection, stream: &str) -> (u
 #[test]
 fn slots_of_watched_streams_move_under_load_and_every_entry_is_read_once() {
     let cluster = Cluster::start();
+    cluster.be_patient();
     cluster.rules(&["max", "10", "clear", "1"]);
     for node in cluster.masters() {
         node.cmd(&["ANOMALY.WATCH", "SET", "raw:*"]);
@@ -454,6 +473,7 @@ fn slots_of_watched_streams_move_under_load_and_every_entry_is_read_once() {
     let moves = AtomicUsize::new(0);
     let (mut waited_here, mut waited_there) = (0, 0);
     thread::scope(|scope| {
+        let _stopped = Stopped(&stop);
         let writers: Vec<_> = streams
             .iter()
             .map(|stream| {

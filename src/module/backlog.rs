@@ -13,6 +13,10 @@
 //! yet to be read is therefore noted in the stream itself, as the position of a consumer group of our own, which goes where
 //! the stream goes and is taken back where it is read on. (Dead letters would not do: they need a stream that may be on the
 //! other node, or is on none and can be created on neither.)
+//! A note is made right after the SETSLOT that has the slot leave, or with the cursor, and never put later than one that came
+//! along: a stream may go on before it could be read. While the cluster is down nothing is read: nothing could be written.
+//!
+//! It is longer than other files, as reading, noting and storing work on the same few cursors.
 
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
