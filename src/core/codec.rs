@@ -2,7 +2,7 @@
 //!
 //! One version byte, then fields of fixed width, little-endian, in the order of [`save`]. Version 1 ends there. Version 2
 //! appends the two times that version 1 did not know, and then a block for each detector that has state of its own: the
-//! byte of its [`Block`], in ascending order, and its fields; a zero ends them. A later version may append; it gets a new version byte, and
+//! byte of its [`Block`], in ascending order, and its fields; a zero ends them. Version 3 has another block for `auto`. A later version may append; it gets a new version byte, and
 //! every version ever released stays readable. Reading trusts nothing: every length is checked against the bytes that are
 //! there, every number against what the model could have written.
 
@@ -22,9 +22,11 @@ use crate::units::{Severity, Side, Timestamp};
 use crate::window::Window;
 
 /// Version of the stored form that [`save`] writes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The first one, which knew no blocks.
 const WITHOUT_BLOCKS: u8 = 1;
+/// The one whose `auto` had three experts.
+const THREE_EXPERTS: u8 = 2;
 
 /// Largest window and most recent readings that a rule can ask for.
 const LONGEST: usize = 10_000;
@@ -111,7 +113,7 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
         (model.baseline.changed, model.arrived) = (newest, newest);
     } else {
         (model.baseline.changed, model.arrived) = (from.time()?, from.time()?);
-        load_blocks(&mut from, &mut model.baseline)?;
+        load_blocks(&mut from, &mut model.baseline, version)?;
     }
     let sane = scores <= Kind::ALL.len()
         && model
@@ -236,7 +238,7 @@ fn save_blocks(out: &mut Writer, baseline: &Baseline) {
     out.u8(NO_MORE);
 }
 
-fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Error> {
+fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline, version: u8) -> Result<(), Error> {
     let mut before = None;
     loop {
         let tag = from.u8()?;
@@ -270,6 +272,9 @@ fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Err
                     below: from.size()?,
                     next: from.level()?,
                 }));
+            }
+            (Block::Auto, _) if version == THREE_EXPERTS => {
+                baseline.auto = Some(Box::new(auto::anew(from)?));
             }
             (Block::Auto, _) => baseline.auto = Some(Box::new(auto::load(from)?)),
         }
