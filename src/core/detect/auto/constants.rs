@@ -82,7 +82,7 @@ pub(crate) const STRICTNESS: f32 = 0.6;
 /// Control: what is added to that share for each e-fold of rarity, since no error is quite normal far out.
 pub(crate) const HEAVIER: f32 = 0.025;
 /// Control: how much more than that each expert needs: season, level, shape, novelty.
-pub(crate) const SHARES: [f32; EXPERTS] = [1.0, 0.95, 1.1, 1.3];
+pub(crate) const SHARES: [f32; EXPERTS] = [1.0, 1.0, 1.1, 1.3];
 /// Control: what a crossing adds to the threshold of its expert, for one budget.
 pub(crate) const LIFT: f32 = 0.16;
 /// Control: what an alert adds to all thresholds, for one budget.

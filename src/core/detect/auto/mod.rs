@@ -454,4 +454,7 @@ fn graded(ratio: f64, side: f64, deviation: f64, profile: &Profile) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_imports, reason = "of constants")]
+pub(crate) mod naive;
+#[cfg(test)]
 mod tests;
