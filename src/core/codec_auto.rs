@@ -1,6 +1,6 @@
 //! The block of `auto`: its fields stand once, in the order in which they are stored.
 //!
-//! Version 2 knew three experts and forgot at other rates. What they had learnt says nothing of the fourth, which would take
+//! Versions 2 and 3 knew three experts and forgot at other rates. What they had learnt says nothing of the fourth, which would take
 //! its first error for an anomaly, so that such a sensor's `auto` begins anew, and everything else of it is kept.
 
 use super::{Reader, Writer, damaged};
@@ -112,12 +112,12 @@ pub(super) fn save(out: &mut Writer, auto: &Auto) {
     debug_assert!(written.is_ok(), "writing cannot fail");
 }
 
-/// Bytes of the block as version 2 wrote it.
-const BYTES_2: usize = 655;
+/// Bytes of the block as versions 2 and 3 wrote it.
+const BYTES_3: usize = 655;
 
-/// Passes over a block of version 2.
+/// Passes over a block of versions 2 and 3.
 pub(super) fn anew(from: &mut Reader<'_>) -> Result<Auto, Error> {
-    from.many(BYTES_2, Reader::u8)?;
+    from.many(BYTES_3, Reader::u8)?;
     Ok(Auto::default())
 }
 

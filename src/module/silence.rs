@@ -75,13 +75,13 @@ impl State {
             (true, Some(due)) => self.timers.put_off(model.timer, due),
             (true, None) => {
                 self.timers.remove(model.timer);
-                model.timer = 0;
+                model.set_timer(0);
             }
             (false, Some(due)) => {
                 let place = (db, key.to_vec());
-                model.timer = self.timers.add(due, Timed { place, since });
+                model.set_timer(self.timers.add(due, Timed { place, since }));
             }
-            (false, None) => model.timer = 0,
+            (false, None) => model.set_timer(0),
         }
     }
 
@@ -342,7 +342,7 @@ fn take(ctx: Ctx, sensor: Str<'_>, silence: Silence) -> Result<Taken, Error> {
 
 /// Deletes a sensor that has sent nothing for as long as `expire` says. Its series stays.
 fn forget(ctx: Ctx, sensor: Str<'_>) {
-    match ctx.call(c"UNLINK", true, &[sensor]) {
+    match ctx.call_and_replicate(c"UNLINK", &[sensor]) {
         Called::Refused(why) => effects::failed(ctx, "a sensor could not be forgotten", &why),
         _ => {
             keyspace::forgotten(ctx.db(), sensor);
