@@ -180,10 +180,7 @@ fn shuffled(run: &Run) -> Result<Vec<Sample>, Error> {
         .filter(|(_, (at, value))| sensor.fires(*at, *value))
         .map(|(index, _)| index)
         .collect();
-    Ok(vec![kept(
-        &recording.alarms(run, run.sensor()?),
-        &alarms,
-    )])
+    Ok(vec![kept(&recording.alarms(run, run.sensor()?), &alarms)])
 }
 
 fn not_finite(_: &Run) -> Result<Vec<Sample>, Error> {

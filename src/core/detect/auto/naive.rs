@@ -57,6 +57,13 @@ fn quantile(rarity: f64) -> f64 {
         / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)))
 }
 
+/// What is kept of a number of a prototype.
+fn three_digits(x: f64) -> f64 {
+    f(f32::from_bits(
+        ((x as f32).to_bits() + 0x8000) & 0xffff_0000,
+    ))
+}
+
 /// The ratio of the reading after those of the past, with everything about the sensor as it is by default.
 pub(crate) fn ratio(past: &[Reading], now: Reading) -> Option<f64> {
     let anchor = past.first()?.value;
@@ -226,7 +233,7 @@ pub(crate) fn ratio(past: &[Reading], now: Reading) -> Option<f64> {
             match nearest {
                 Some((place, distance)) if distance <= f(RADIUS) => met[..=place].rotate_right(1),
                 _ => {
-                    met.insert(0, state);
+                    met.insert(0, state.map(three_digits));
                     met.truncate(PROTOTYPES);
                 }
             }
