@@ -7,7 +7,7 @@
 //! nothing is allocated when the window is full, and up to 128 readings it is a plain sorted array.
 //!
 //! A balanced tree would need O(log n) steps for the change too, but takes three times the memory, and twice the instructions
-//! at 30 readings and three times at 10,000 (docs/adr/0009-windows-in-order-of-size.md).
+//! at 30 readings and three times at 10,000 (docs/adr/0010-windows-in-order-of-size.md).
 
 /// Values in a block; a power of two.
 const BLOCK: usize = 128;
