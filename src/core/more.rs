@@ -89,14 +89,14 @@ impl More {
             size_of::<Episode>() + e.acked_by.as_ref().map_or(0, |by| by.len())
         });
         size_of_val(self.scores())
-            + boxed(self.ewma.as_ref())
-            + boxed(self.cusum.as_ref())
-            + boxed(self.auto.as_ref())
+            + boxed(self.ewma.as_deref())
+            + boxed(self.cusum.as_deref())
+            + boxed(self.auto.as_deref())
             + recent
             + episode
     }
 }
 
-fn boxed<T>(it: Option<&Box<T>>) -> usize {
-    it.map_or(0, |_| size_of::<T>())
+fn boxed<T>(it: Option<&T>) -> usize {
+    it.map_or(0, size_of_val)
 }

@@ -107,7 +107,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
                 ctx.reply_null();
                 return Ok(());
             };
-            let step = Step::Sensor(name.clone(), rules_of(name, &query)?);
+            let step = Step::Sensor(name.clone(), Box::new(rules_of(name, &query)?));
             (None, Some((first, step)))
         }
     };
@@ -157,7 +157,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
 fn series_of(ctx: Ctx, name: &[u8], user: Option<&User>) -> Result<Option<Series>, Error> {
     let sensor = ctx.string(name);
     let known = datatype::model(&mut Key::open(ctx, sensor.borrow(), Mode::Look))?.is_some();
-    let series = key::series(name);
+    let series = key::series(name).into_vec();
     let name = ctx.string(&series);
     if user.is_some_and(|user| !user.may_read(name.borrow())) {
         return Err(Error::SeriesPermission { series });
@@ -303,7 +303,7 @@ impl Job {
             Ok(Some(series)) => match rules_of(&name, &self.query) {
                 Ok(rules) => {
                     self.series = Some(series);
-                    Ok(Some(Step::Sensor(name, rules)))
+                    Ok(Some(Step::Sensor(name, Box::new(rules))))
                 }
                 Err(_) => Ok(Some(Step::Lost)),
             },
