@@ -47,4 +47,5 @@ mod series;
 mod settings;
 mod shapes;
 mod silence;
+mod too_old;
 mod watch;

@@ -54,7 +54,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Another server program, see [`other_server`](crate::other_server).
+    /// Another server program, see [`fetched_server`](crate::fetched_server).
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self

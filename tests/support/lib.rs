@@ -35,5 +35,5 @@ pub use dir::Dir;
 pub use picture::{Picture, assert_same};
 pub use reply::{bytes, entries, error, field, float, int, is_nil, list, pairs, text};
 pub use server::{Server, Stop};
-pub use setup::{bootstrap, checkout, other_server, redis_server, timeseries};
+pub use setup::{bootstrap, checkout, fetched_server, redis_server, timeseries};
 pub use wait::wait_until;
