@@ -61,23 +61,31 @@ impl Variant {
     }
 }
 
-/// The picture once no timer has anything left to do.
+/// The picture once no timer has anything left to do. Whatever changes is written to the append-only file.
 fn settled(server: &Server) -> Picture {
-    let mut last = server.picture();
-    let mut since = Instant::now();
-    let begun = Instant::now();
+    let written = || {
+        let info = server.info("persistence");
+        [
+            info["aof_current_size"].clone(),
+            info["aof_buffer_length"].clone(),
+        ]
+    };
+    let mut last = written();
+    let (begun, mut since) = (Instant::now(), Instant::now());
     while since.elapsed() < Duration::from_millis(260) {
         assert!(
-            begun.elapsed() < Duration::from_secs(30),
+            begun.elapsed() < Duration::from_secs(60),
             "it never settles"
         );
-        thread::sleep(Duration::from_millis(40));
-        let now = server.picture();
+        thread::sleep(Duration::from_millis(20));
+        let now = written();
         if now != last {
             (last, since) = (now, Instant::now());
         }
     }
-    last
+    let picture = server.picture();
+    assert_eq!(written(), last, "it was looked at in the midst of a change");
+    picture
 }
 
 fn rewritten(server: &Server) {

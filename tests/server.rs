@@ -47,5 +47,6 @@ mod series;
 mod settings;
 mod shapes;
 mod silence;
+mod stored;
 mod too_old;
 mod watch;

@@ -94,6 +94,11 @@ impl Builder {
         self.config(format!("replicaof 127.0.0.1 {}", master.port()))
     }
 
+    /// Its directory, for a file that it is to find there.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// In a directory that other servers use too, before or after: their files are found.
     pub fn dir(mut self, dir: &Arc<Dir>) -> Self {
         self.dir = Arc::clone(dir);
