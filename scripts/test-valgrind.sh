@@ -9,8 +9,8 @@
 set -eu
 cd "$(dirname -- "$0")/.."
 command -v valgrind >/dev/null || { echo "valgrind is missing (Debian: apt-get install valgrind)" >&2; exit 2; }
-[ $# -gt 0 ] || set -- add:: hook:: right_entry:: config:: watch:: alerts:: episodes:: endings:: rules:: silence:: \
-  dead_letters:: keyspace_events:: access:: refused:: series:: hostile:: dump:: backtest::
+[ $# -gt 0 ] || set -- add:: hook:: right_entry:: order:: series:: dump:: stored:: rules:: endings:: episodes:: silence:: \
+  backtest:: backlog::a_glob dead_letters:: panics:: replication::an_rdb_file
 cache=$(readlink -f -- "${BOOTSTRAP_CACHE:-.cache}")
 [ -e "$cache/valkey80/stamp" ] || scripts/bootstrap.sh valkey80
 [ -e "$cache/env" ] || scripts/bootstrap.sh
@@ -39,7 +39,7 @@ cat >"$out/server" <<EOC
 #!/bin/sh
 case "\$1" in --version) exec "$cache/valkey80/bin/redis-server" --version ;; esac
 LD_LIBRARY_PATH="$out/lib:$root/usr/lib/x86_64-linux-gnu:$cache/redis74/lib" exec valgrind --quiet --vgdb=no --error-limit=no \\
-  --num-callers=30 --suppressions="$out/suppressions" --log-file="$out/%p.log" "$root/usr/bin/valkey-server" "\$@"
+  --num-callers=30 --leak-check=full --show-leak-kinds=definite --suppressions="$out/suppressions" --log-file="$out/%p.log" "$root/usr/bin/valkey-server" "\$@"
 EOC
 chmod +x "$out/server"
 status=0
