@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anomaly_tests::{
-    Picture, Server, Stop, args, assert_same, call_many, error, field, int, list, text,
+    Picture, Server, Stop, args, assert_same, bytes, call, call_many, error, field, int, list, text,
 };
 
 #[path = "same/traffic.rs"]
@@ -44,6 +44,7 @@ impl Variant {
             .aof()
             .config(format!("aof-use-rdb-preamble {}", yes(self.preamble)))
             .config(format!("repl-diskless-sync {}", yes(self.diskless)))
+            .config("min-replicas-to-write 9")
             .start()
     }
 
@@ -61,31 +62,36 @@ impl Variant {
     }
 }
 
-/// The picture once no timer has anything left to do. Whatever changes is written to the append-only file.
+/// A server that lacks the replicas it wants takes no writes and misses nobody: nothing of ours changes by itself.
+fn freeze(server: &Server, yes: bool) {
+    let wanted = if yes { "9" } else { "0" };
+    server.cmd(&["CONFIG", "SET", "min-replicas-to-write", wanted]);
+}
+
+/// Traffic, and then some time in which silent sensors may be missed and others expire. Ends frozen.
+fn send(traffic: &mut Mixed, server: &Server, commands: usize) {
+    freeze(server, false);
+    traffic.send(server, commands);
+    thread::sleep(Duration::from_millis(150));
+    freeze(server, true);
+}
+
+/// The picture of a frozen server once every key is gone that is to expire soon.
 fn settled(server: &Server) -> Picture {
-    let written = || {
-        let info = server.info("persistence");
-        [
-            info["aof_current_size"].clone(),
-            info["aof_buffer_length"].clone(),
-        ]
-    };
-    let mut last = written();
-    let (begun, mut since) = (Instant::now(), Instant::now());
-    while since.elapsed() < Duration::from_millis(260) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "it never settles"
-        );
-        thread::sleep(Duration::from_millis(20));
-        let now = written();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-    }
-    let picture = server.picture();
-    assert_eq!(written(), last, "it was looked at in the midst of a change");
-    picture
+    let connection = &mut server.conn();
+    server.wait_until("what expires has expired", || {
+        (0..3).all(|db| {
+            call(connection, &args!["SELECT", db]);
+            let keys = list(&call(connection, &["KEYS", "*"]));
+            let ttls: Vec<_> = keys.iter().map(|key| args!["PTTL", bytes(key)]).collect();
+            let ttls = call_many(connection, &ttls);
+            let there = int(&call(connection, &["DBSIZE"]));
+            // Far ahead, or none.
+            let stays = |ttl: i64| ttl == -1 || ttl > 60_000;
+            ttls.iter().all(|ttl| stays(int(ttl))) && keys.len() as i64 == there
+        })
+    });
+    server.picture()
 }
 
 fn rewritten(server: &Server) {
@@ -126,12 +132,13 @@ fn run(seed: u64) -> usize {
     let replica = variant.replica_of(&master);
     let chained = variant.replica_of(&replica);
     linked(&chained);
+    freeze(&master, false);
     traffic.prepare(&master);
-    traffic.send(&master, 150);
+    send(&mut traffic, &master, 150);
     master.replica_in_sync(&replica);
     // A partial resynchronisation, in the midst of it.
     master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
-    traffic.send(&master, 150);
+    send(&mut traffic, &master, 150);
     let expected = settled(&master);
     master.replica_in_sync(&replica);
     let partial = stat(&master, "sync_partial_ok");
@@ -156,9 +163,9 @@ fn run(seed: u64) -> usize {
     assert_eq!(open(&master), known);
 
     println!("seed {seed}: rewritten append-only file");
-    traffic.send(&master, 60);
+    send(&mut traffic, &master, 60);
     master.cmd(&["BGREWRITEAOF"]);
-    traffic.send(&master, 60);
+    send(&mut traffic, &master, 60);
     rewritten(&master);
     let expected = settled(&master);
     let known = open(&master);
@@ -169,14 +176,19 @@ fn run(seed: u64) -> usize {
     println!("seed {seed}: RDB file");
     // A replica that comes back may be given a file of its own just now.
     master.wait_until("it has saved", || master.try_cmd(&["SAVE"]).is_ok());
-    let restored = Server::builder().dir(master.dir()).start();
+    let restored = Server::builder()
+        .config("min-replicas-to-write 9")
+        .dir(master.dir())
+        .start();
     assert_same(&restored.picture(), &expected);
     assert_eq!(open(&restored), known);
     drop(restored);
 
     println!("seed {seed}: promotion");
+    freeze(&master, false);
     Mixed::without_timers(&master);
-    traffic.send(&master, 40);
+    send(&mut traffic, &master, 40);
+    freeze(&master, false);
     Mixed::without_timers(&master);
     linked(&late);
     let before = settled(&master);

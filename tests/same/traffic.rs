@@ -46,7 +46,7 @@ pub(crate) struct Mixed {
     entries: Traffic,
     /// Databases in use.
     databases: u64,
-    /// Whether MOVE is part of it.
+    /// Whether MOVE, and COPY to another database, are part of it.
     moves: bool,
     db: u64,
     now: i64,
@@ -196,8 +196,9 @@ impl Mixed {
             1 => args!["UNLINK", a, b],
             2 | 3 => args!["RENAME", a, b],
             4 => args!["RENAMENX", a, b],
-            5 | 6 => args!["COPY", a, b, "DB", other, "REPLACE"],
-            7 | 8 if self.moves => args!["MOVE", a, other],
+            5 | 6 if self.moves => args!["COPY", a, b, "DB", other, "REPLACE"],
+            5..9 if !self.moves => args!["COPY", a, b, "REPLACE"],
+            7 | 8 => args!["MOVE", a, other],
             9 => args!["PEXPIRE", a, 1 + self.dice.below(60)],
             10 => args!["EXPIRE", a, 100_000],
             11 => args!["PERSIST", a],
