@@ -31,6 +31,7 @@ mod hook;
 mod hostile;
 mod house;
 mod keyspace_events;
+mod limits;
 mod loading;
 mod memory;
 mod once;

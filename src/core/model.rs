@@ -165,33 +165,40 @@ impl Model {
     /// Bytes on the heap, the model itself included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let window = self
-            .baseline
-            .window
-            .as_ref()
-            .map_or(0, |w| size_of::<Window>() + w.heap_bytes());
-        let recent = self
-            .recent
-            .as_ref()
-            .map_or(0, |r| size_of::<Recent>() + r.heap_bytes());
-        let episode = self.alarm.episode.as_ref().map_or(0, |e| {
-            size_of::<Episode>() + e.acked_by.as_ref().map_or(0, |by| by.len())
-        });
-        let ewma = self.baseline.ewma.as_ref().map_or(0, |_| size_of::<Ewma>());
-        let cusum = self
-            .baseline
-            .cusum
-            .as_ref()
-            .map_or(0, |_| size_of::<Cusum>());
-        let auto = self.baseline.auto.as_ref().map_or(0, |_| size_of::<Auto>());
-        size_of::<Self>()
-            + size_of_val(&*self.scores)
-            + window
-            + ewma
-            + cusum
-            + auto
-            + recent
-            + episode
+        let mut sum = 0;
+        self.allocations(|bytes| sum += bytes);
+        sum
+    }
+
+    /// Tells the size in bytes of each allocation, the model itself included: an allocator may round each of them.
+    pub fn allocations(&self, mut tell: impl FnMut(usize)) {
+        let mut each = |bytes: usize| {
+            if bytes > 0 {
+                tell(bytes);
+            }
+        };
+        each(size_of::<Self>());
+        each(size_of_val(&*self.scores));
+        if let Some(window) = &self.baseline.window {
+            each(size_of::<Window>());
+            window.allocations(&mut each);
+        }
+        each(self.baseline.ewma.as_ref().map_or(0, |_| size_of::<Ewma>()));
+        each(
+            self.baseline
+                .cusum
+                .as_ref()
+                .map_or(0, |_| size_of::<Cusum>()),
+        );
+        each(self.baseline.auto.as_ref().map_or(0, |_| size_of::<Auto>()));
+        if let Some(recent) = &self.recent {
+            each(size_of::<Recent>());
+            each(recent.heap_bytes());
+        }
+        if let Some(episode) = &self.alarm.episode {
+            each(size_of::<Episode>());
+            each(episode.acked_by.as_ref().map_or(0, |by| by.len()));
+        }
     }
 
     /// Sample standard deviation of all readings scored.

@@ -77,12 +77,13 @@ impl Window {
         [&mut self.distances].into_iter().chain(ranks)
     }
 
-    /// Heap bytes.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        let ranks = self.ranks.as_ref();
-        self.distances.capacity() * size_of::<f32>()
-            + ranks.map_or(0, |ranks| size_of::<Ranks>() + ranks.heap_bytes())
+    /// Tells the bytes of each allocation behind it.
+    pub(crate) fn allocations(&self, tell: &mut impl FnMut(usize)) {
+        tell(self.distances.capacity() * size_of::<f32>());
+        if let Some(ranks) = &self.ranks {
+            tell(size_of::<Ranks>());
+            ranks.allocations(tell);
+        }
     }
 
     /// Keeps the distances by size too, for medians, or no longer.
@@ -336,7 +337,9 @@ mod tests {
         for capacity in [2, 7, 30, 1000] {
             let mut window = Window::new(capacity);
             (0..capacity * 2).for_each(|x| window.push(x as f64));
-            assert_eq!(window.heap_bytes(), capacity * 4);
+            let mut bytes = 0;
+            window.allocations(&mut |each| bytes += each);
+            assert_eq!(bytes, capacity * 4);
         }
     }
 }
