@@ -1,7 +1,8 @@
 //! Whatever the traffic, every server that should hold the same does: the master, its replica, the replica's replica, a
 //! replica that came late, and the master after each way to write its data down and read it again.
 //!
-//! `ANOMALY_SAME_SEED` runs one seed; `make soak` runs `ANOMALY_SOAK_SEEDS` of them.
+//! `ANOMALY_SAME_SEED` runs one seed; `make soak` runs `ANOMALY_SOAK_SEEDS` of them, from
+//! `ANOMALY_SOAK_FIRST` on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ impl Variant {
             .config(format!("aof-use-rdb-preamble {}", yes(self.preamble)))
             .config(format!("repl-diskless-sync {}", yes(self.diskless)))
             .config("min-replicas-to-write 9")
+            // Some entries are of a megabyte: a replica that was away is to come back without a full resync.
+            .config("repl-backlog-size 64mb")
             .start()
     }
 
@@ -258,6 +261,9 @@ fn all_servers_agree_after_other_random_traffic() {
 #[test]
 #[ignore = "make soak: minutes"]
 fn soak_all_servers_agree_after_random_traffic() {
-    let seeds = env::var("ANOMALY_SOAK_SEEDS").map_or(500, |n| n.parse().expect("a number"));
-    run_all(1000..1000 + seeds);
+    let number = |name: &str, otherwise: u64| {
+        env::var(name).map_or(otherwise, |n| n.parse().expect("a number"))
+    };
+    let first = number("ANOMALY_SOAK_FIRST", 1000);
+    run_all(first..first + number("ANOMALY_SOAK_SEEDS", 500));
 }

@@ -50,4 +50,5 @@ mod shapes;
 mod silence;
 mod stored;
 mod too_old;
+mod transports;
 mod watch;

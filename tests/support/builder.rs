@@ -144,7 +144,7 @@ impl Builder {
     }
 
     fn attempt(&self) -> Result<Server, Refused> {
-        let port = port::free();
+        let port = port::free_port();
         let dir = self.dir.path();
         let config = dir.join(format!("redis-{port}.conf"));
         let log = dir.join(format!("server-{port}.log"));
@@ -180,7 +180,7 @@ impl Builder {
             lines.extend([
                 "cluster-enabled yes".into(),
                 config,
-                format!("cluster-port {}", port::free()),
+                format!("cluster-port {}", port::free_port()),
             ]);
         }
         if self.timeseries {

@@ -25,6 +25,14 @@ pub fn redis_server() -> &'static Path {
     &setup().server
 }
 
+/// The client that belongs to the set-up, which speaks TLS.
+pub fn redis_cli() -> PathBuf {
+    match filled("ANOMALY_REDIS_CLI") {
+        Some(program) => program.into(),
+        None => cache().join("redis74/bin/redis-cli"),
+    }
+}
+
 /// `redistimeseries.so`, unless the server given by the user has none.
 pub fn timeseries() -> Option<&'static Path> {
     setup().timeseries.as_deref()
