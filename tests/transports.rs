@@ -243,7 +243,7 @@ fn without_timeseries_the_same_is_judged_as_with_it() {
             .map(|n| {
                 args![
                     "ANOMALY.ADD",
-                    format!("s:{}", n % 5),
+                    format!("judged:{}", n % 5),
                     n * 1000,
                     if n % 11 == 0 { 50 } else { n % 7 },
                     "EXPLAIN"
