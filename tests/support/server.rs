@@ -209,10 +209,23 @@ impl Server {
             self.dir.join(&format!("server-{}.log", self.port)),
         );
         *self.own() = None;
-        self.process = Process::spawn(&self.program, &self.config_file(), dir, &log);
-        if let Err(refused) = answers(&mut self.process, self.port, &log) {
-            panic!("the server did not start again ({})", refused.status);
+        let mut said = self.log().len();
+        for _ in 0..100 {
+            self.process = Process::spawn(&self.program, &self.config_file(), dir, &log);
+            let Err(refused) = answers(&mut self.process, self.port, &log) else {
+                return;
+            };
+            // A child that a killed server has forked a moment ago may still hold its port.
+            let now = refused.log.get(said..).unwrap_or_default();
+            assert!(
+                now.contains("Address already in use"),
+                "the server did not start again ({})",
+                refused.status
+            );
+            said = refused.log.len();
+            thread::sleep(Duration::from_millis(50));
         }
+        panic!("port {} is not given back", self.port);
     }
 
     /// [`stop`](Self::stop) and [`start_again`](Self::start_again).
