@@ -188,6 +188,8 @@ impl Pair {
             first.push(args!["XGROUP", "CREATE", stream, "g", "$", "MKSTREAM"]);
         }
         first.push(args!["XGROUP", "CREATE", "one:0", "g", "$", "MKSTREAM"]);
+        // The id 1-1 is refused from the start.
+        first.push(args!["XSETID", "one:0", "5-0"]);
         for (reply, command) in call_many(&mut pair.master().conn(), &first)
             .iter()
             .zip(&first)

@@ -33,6 +33,7 @@ mod house;
 mod keyspace_events;
 mod limits;
 mod loading;
+mod long_runs;
 mod memory;
 mod once;
 mod open_episodes;

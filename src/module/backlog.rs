@@ -111,10 +111,12 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         with(|state| state.backlog_awake = false);
         // A replica is told of its master's slices; promoted, it is woken.
         if ctx.decides() && ctx.may_write() {
-            let end = Instant::now() + SLICE;
+            let start = Instant::now();
+            let end = start + SLICE;
             if search(ctx, end) {
                 read(ctx, end);
             }
+            with(|state| state.counts.backlog.add(start.elapsed()));
         }
         if ctx.decides() {
             wake(ctx);

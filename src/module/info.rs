@@ -102,6 +102,9 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             count("backtest_usec", counts.backtest_microseconds);
             count("backtest_longest_usec", counts.backtest_longest);
             count("add_usec", counts.add_microseconds());
+            text("timer_slices", &counts.timers.line());
+            text("backlog_slices", &counts.backlog.line());
+            text("backtest_slice_times", &counts.backtest.line());
         });
     });
 }

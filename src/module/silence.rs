@@ -153,7 +153,8 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };
         with(|state| state.timers_awake = false);
-        let end = Instant::now() + SLICE;
+        let start = Instant::now();
+        let end = start + SLICE;
         let held_up = was_held_up(ctx);
         let swept = caught(|| go_on_sweeping(ctx, end)).unwrap_or(true);
         if swept && ctx.decides() && !held_up {
@@ -165,6 +166,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
             }
         }
         go_to_sleep(ctx);
+        with(|state| state.counts.timers.add(start.elapsed()));
     });
 }
 

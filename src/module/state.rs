@@ -24,6 +24,7 @@ use crate::moving::Moves;
 use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
+use crate::slices::Slices;
 
 /// Counts since the server started, for INFO.
 #[derive(Default)]
@@ -61,6 +62,10 @@ pub(crate) struct Counts {
     /// What those took of the main thread, together and the longest of them.
     pub(crate) backtest_microseconds: u64,
     pub(crate) backtest_longest: u64,
+    /// Slices of each kind of work of our own choice.
+    pub(crate) timers: Slices,
+    pub(crate) backlog: Slices,
+    pub(crate) backtest: Slices,
 }
 
 impl Counts {

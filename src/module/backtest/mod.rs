@@ -221,6 +221,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
             state.counts.backtest_slices += 1;
             state.counts.backtest_microseconds += took;
             state.counts.backtest_longest = state.counts.backtest_longest.max(took);
+            state.counts.backtest.add(start.elapsed());
         });
     });
 }
