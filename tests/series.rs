@@ -185,3 +185,68 @@ fn a_reading_older_than_the_retention_is_late_and_counted() {
         Value::Int(1)
     );
 }
+
+#[test]
+fn readings_of_one_madd_leave_the_series_that_adds_one_by_one_leave() {
+    // The newest of series that exist go to TimeSeries together: around them is all that must not.
+    let items = [
+        ("a", 1000, "1"),
+        ("a", 2000, "2"),
+        ("b", 1000, "3"),
+        ("a", 3000, "4"),
+        ("a", 3000, "5"),
+        ("a", 3000, "5"),
+        ("gone", 2000, "6"),
+        ("gone", 3000, "7"),
+        ("a", 2500, "8"),
+        ("blocked", 2000, "9"),
+        ("blocked", 3000, "10"),
+        ("broken", 2000, "11"),
+        ("off", 2000, "12"),
+        ("b", 4000, "+13"),
+        ("a", 5000, "1e3"),
+        ("b", 5000, "14.50"),
+        ("gone", 4000, "15"),
+    ];
+    let series = |together: bool| {
+        let server = Server::start();
+        server.cmd(&["ANOMALY.CONFIG", "SET", "off", "archive", "no"]);
+        for key in ["gone", "blocked", "broken", "off"] {
+            add(&server, key, 1000);
+        }
+        server.cmd(&["DEL", "ts:{gone}", "ts:{blocked}", "ts:{broken}"]);
+        server.cmd(&["SET", "ts:{broken}", "no series"]);
+        // Somebody else's, with a sample where a reading will be.
+        server.cmd(&["TS.CREATE", "ts:{blocked}", "DUPLICATE_POLICY", "BLOCK"]);
+        server.cmd(&["TS.ADD", "ts:{blocked}", "3000", "99"]);
+        let mut words = args!["ANOMALY.MADD"];
+        for (key, at, value) in items {
+            words.extend(args![key, at, value]);
+            if !together {
+                server.cmd(&args!["ANOMALY.ADD", key, at, value]);
+            }
+        }
+        if together {
+            server.cmd(&words);
+        }
+        let samples: Vec<String> = ["a", "b", "gone", "blocked"]
+            .iter()
+            .map(|key| {
+                format!(
+                    "{:?}",
+                    server.cmd(&["TS.RANGE", &format!("ts:{{{key}}}"), "-", "+"])
+                )
+            })
+            .collect();
+        assert_eq!(labels(&server, "ts:{gone}"), sensor("gone"));
+        let info = server.info("anomaly");
+        let counts =
+            ["anomaly_archived", "anomaly_archive_failures"].map(|name| info[name].clone());
+        (samples, counts)
+    };
+    let (alone, together) = (series(false), series(true));
+    assert_eq!(alone, together);
+    // All readings but one duplicate, one of a sensor that archives nothing, and one that cannot be; and the first four.
+    assert_eq!(together.1, ["17", "1"]);
+    assert!(together.0[3].contains("\"10\""), "{:?}", together.0[3]);
+}

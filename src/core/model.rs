@@ -66,6 +66,8 @@ impl Verdict {
 }
 
 /// What became of a reading: the verdict and the effects it asks for, as values.
+///
+/// It is large, for it can explain itself: who takes in many readings makes room for one and has it filled again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The judgement.
@@ -84,6 +86,21 @@ pub struct Outcome {
     pub archive: bool,
     /// An alert was withheld because of `cooldown`.
     pub suppressed: bool,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self {
+            verdict: Verdict::Normal,
+            finding: None,
+            own: None,
+            needed: 0,
+            newest: None,
+            transition: None,
+            archive: false,
+            suppressed: false,
+        }
+    }
 }
 
 impl Outcome {
@@ -255,6 +272,12 @@ impl Model {
         }
     }
 
+    /// The profile that the last reading was judged by, unless it came from elsewhere since.
+    #[must_use]
+    pub fn judged_by(&self) -> Option<&Arc<Profile>> {
+        self.profile.as_ref()
+    }
+
     /// Takes on the rules as they are now. Rules are matched when a sensor is first seen and when rules change, never
     /// per reading.
     pub(crate) fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
@@ -266,6 +289,13 @@ impl Model {
             return Arc::clone(profile);
         }
         let profile = rules.profile(key);
+        self.take_on(Arc::clone(&profile));
+        self.epoch = rules.epoch();
+        profile
+    }
+
+    #[cold]
+    fn take_on(&mut self, profile: Arc<Profile>) {
         self.baseline.fit(&profile);
         if !profile.listens() {
             self.arrived = Timestamp::ZERO;
@@ -286,57 +316,67 @@ impl Model {
         if self.scores.len() != on {
             self.scores = vec![0.0; on].into();
         }
-        (self.profile, self.epoch) = (Some(Arc::clone(&profile)), rules.epoch());
-        profile
+        self.profile = Some(profile);
     }
 
     /// Takes in a reading of the sensor at `key`: judge, alarm, learn. The same readings under the same rules leave the
     /// same bits on every server.
     pub fn ingest(&mut self, key: &[u8], reading: Reading, rules: &mut Rules) -> Outcome {
-        let profile = self.follow(key, rules);
+        let mut outcome = Outcome::default();
+        self.take_in(key, reading, rules, &mut outcome);
+        outcome
+    }
+
+    /// As [`Self::ingest`], into an outcome that there is room for.
+    pub fn take_in(
+        &mut self,
+        key: &[u8],
+        reading: Reading,
+        rules: &mut Rules,
+        outcome: &mut Outcome,
+    ) {
+        // Taken out and put back, not cloned: to count references to it costs as much as a detector.
+        let profile = match self.profile.take() {
+            Some(profile) if self.epoch == rules.epoch() => profile,
+            _ => self.follow(key, rules),
+        };
+        self.judge(key, reading, &profile, outcome);
+        self.profile = Some(profile);
+    }
+
+    fn judge(&mut self, key: &[u8], reading: Reading, profile: &Profile, outcome: &mut Outcome) {
         let newest = self.newest();
-        let mut outcome = Outcome {
-            verdict: Verdict::Normal,
-            finding: None,
-            own: None,
-            needed: 0,
+        *outcome = Outcome {
             newest,
-            transition: None,
             archive: profile.archive,
-            suppressed: false,
+            ..Outcome::default()
         };
         if let Some(newest) = newest {
             if reading.at < newest.at && !self.streak.late(reading.at) {
                 self.late = self.late.saturating_add(1);
-                return Outcome {
-                    verdict: Verdict::Late,
-                    ..outcome
-                };
+                outcome.verdict = Verdict::Late;
+                return;
             }
             if reading == newest {
                 self.streak.end();
                 self.duplicates = self.duplicates.saturating_add(1);
-                return Outcome {
-                    verdict: Verdict::Duplicate,
-                    archive: false,
-                    ..outcome
-                };
+                (outcome.verdict, outcome.archive) = (Verdict::Duplicate, false);
+                return;
             }
             if reading.at < newest.at {
                 self.alarm.clock_set_back(reading.at);
             }
         }
         self.streak.end();
-        let look = self.baseline.look(reading, &profile);
-        self.score(key, reading, &profile, look.as_ref(), &mut outcome);
+        let look = self.baseline.look(reading, profile);
+        self.score(key, reading, profile, look.as_ref(), outcome);
         self.baseline.learn(
             reading,
             matches!(outcome.verdict, Verdict::Warning | Verdict::Critical),
-            &profile,
+            profile,
             look.as_ref(),
         );
-        self.count(reading, &outcome);
-        outcome
+        self.count(reading, outcome);
     }
 
     fn score(

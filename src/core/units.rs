@@ -59,10 +59,8 @@ impl Timestamp {
     /// # Errors
     /// [`Error::Timestamp`] unless it is an integer of 0 to `i64::MAX`.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        std::str::from_utf8(bytes)
-            .ok()
-            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
+        decimal(bytes)
+            .and_then(|millis| i64::try_from(millis).ok())
             .and_then(Self::from_millis)
             .ok_or_else(|| Error::Timestamp {
                 given: bytes.to_vec(),
@@ -87,6 +85,28 @@ impl Timestamp {
         let span = i64::try_from(span).unwrap_or(i64::MAX);
         Self::from_millis(self.millis().saturating_add(span)).unwrap_or(self)
     }
+}
+
+/// The whole number that decimal digits, and nothing but digits, are.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    // Eighteen digits cannot overflow; only what is longer, leading zeros included, is checked digit by digit.
+    let (head, tail) = digits.split_at_checked(18).unwrap_or((digits, &[]));
+    let mut number = 0;
+    for byte in head {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    for byte in tail {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    (!digits.is_empty()).then_some(number)
 }
 
 /// Reads a finite number, as decimal or with an exponent.
@@ -266,12 +286,21 @@ mod tests {
             " 1",
             "x",
             "\u{661}",
+            "18446744073709551616",
+            "99999999999999999999999",
+            "1764000000000000000x",
         ] {
             assert!(Timestamp::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
 
     proptest::proptest! {
+        #[test]
+        fn a_timestamp_is_what_any_parser_makes_of_its_digits(text in "[0-9]{0,22}") {
+            let parsed = text.parse::<i64>().ok();
+            proptest::prop_assert_eq!(Timestamp::parse(text.as_bytes()).ok().map(Timestamp::millis), parsed);
+        }
+
         #[test]
         fn a_short_number_is_what_any_parser_makes_of_it(text in "-?[0-9]{0,12}[.]?[0-9]{0,12}") {
             let parsed = text.parse::<f64>().ok().map(f64::to_bits);

@@ -72,18 +72,19 @@ fn give(model: Model) -> *mut c_void {
 
 /// The model at an open key; `None` where there is no key.
 pub(crate) fn model(key: &mut Key) -> Result<Option<&mut Model>, Error> {
-    if key.is_empty() {
-        return Ok(None);
-    }
-    // SAFETY: the key is open. A value of our type was made by `give`, and nobody else refers to it while we hold the
-    // key: the server runs one callback at a time.
+    // SAFETY: the key is open, or null, which has no type. A value of our type was made by `give`, and nobody else refers to
+    // it while we hold the key: the server runs one callback at a time.
     unsafe {
-        if api!(RedisModule_ModuleTypeGetType(key.raw())) != TYPE.load(Relaxed) {
-            return Err(Error::WrongType);
+        if api!(RedisModule_ModuleTypeGetType(key.raw())) == TYPE.load(Relaxed) {
+            return Ok(api!(RedisModule_ModuleTypeGetValue(key.raw()))
+                .cast::<Model>()
+                .as_mut());
         }
-        Ok(api!(RedisModule_ModuleTypeGetValue(key.raw()))
-            .cast::<Model>()
-            .as_mut())
+    }
+    if key.is_empty() {
+        Ok(None)
+    } else {
+        Err(Error::WrongType)
     }
 }
 
@@ -95,6 +96,9 @@ pub(crate) fn holds_model(key: *mut raw::RedisModuleKey) -> bool {
 
 /// The model at a key opened to be changed, a new one where there is no key.
 pub(crate) fn model_or_new(key: &mut Key) -> Result<&mut Model, Error> {
+    if holds_model(key.raw()) {
+        return model(key)?.ok_or(Error::WrongType);
+    }
     if key.is_empty() {
         // SAFETY: the key is open for writing; the value is the server's from here on.
         unsafe {

@@ -11,7 +11,6 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
-use crate::audience::Audience;
 use crate::keyspace;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
@@ -20,7 +19,7 @@ use crate::state::with;
 /// Whether TimeSeries is there.
 pub(crate) fn series_available(ctx: Ctx) -> bool {
     // Without arguments it is refused for their number, unless there is no such command.
-    !matches!(ctx.call(c"TS.ADD", false, &[]), Called::Missing)
+    !matches!(ctx.call(c"TS.ADD", &[]), Called::Missing)
 }
 
 /// What the log says of the archive when the module is loaded.
@@ -51,7 +50,7 @@ pub(crate) struct Words<'a> {
     reading: Reading,
     at: Word<'a>,
     value: Word<'a>,
-    source: Option<Source<'a>>,
+    source: Option<&'a Source<'a>>,
 }
 
 struct Word<'a> {
@@ -60,8 +59,10 @@ struct Word<'a> {
 }
 
 impl Word<'_> {
-    fn get(&self, make: impl FnOnce() -> OwnedStr) -> Str<'_> {
+    /// The word as it was given, if everybody reads it alike.
+    fn get(&self, alike: fn(&[u8]) -> bool, make: impl FnOnce() -> OwnedStr) -> Str<'_> {
         self.given
+            .filter(|given| alike(given.bytes()))
             .unwrap_or_else(|| self.made.get_or_init(make).borrow())
     }
 }
@@ -74,7 +75,7 @@ impl<'a> Words<'a> {
         reading: Reading,
         at: Option<Str<'a>>,
         value: Option<Str<'a>>,
-        source: Option<Source<'a>>,
+        source: Option<&'a Source<'a>>,
     ) -> Self {
         let word = |given| Word {
             given,
@@ -84,20 +85,24 @@ impl<'a> Words<'a> {
             ctx,
             sensor,
             reading,
-            // TimeSeries takes no leading zeros.
-            at: word(at.filter(|at| !at.bytes().starts_with(b"0"))),
-            value: word(value.filter(|value| is_plain(value.bytes()))),
+            at: word(at),
+            value: word(value),
             source,
         }
     }
 
     fn at(&self) -> Str<'_> {
-        self.at.get(|| self.ctx.integer(self.reading.at.millis()))
+        // TimeSeries takes no leading zeros.
+        self.at.get(
+            |at| !at.starts_with(b"0"),
+            || self.ctx.integer(self.reading.at.millis()),
+        )
     }
 
     fn value(&self) -> Str<'_> {
-        self.value
-            .get(|| self.ctx.string(number(self.reading.value).as_bytes()))
+        self.value.get(is_plain, || {
+            self.ctx.string(number(self.reading.value).as_bytes())
+        })
     }
 }
 
@@ -124,16 +129,24 @@ pub(crate) enum Archived {
 
 /// Writes a reading to the sensor's series. A failure is counted, and the first of each kind is
 /// logged; the verdict stands.
-pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Archived {
+///
+/// The profile is that of the sensor; without one it is looked for, should the series have to be created.
+pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) -> Archived {
     let series = ctx.string(&key::series(words.sensor.bytes()));
     let (at, value) = (words.at(), words.value());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
     let exists = Key::exists(ctx, series.borrow());
     let called = if exists {
-        ctx.call(c"TS.ADD", false, &add)
+        ctx.call(c"TS.ADD", &add)
     } else {
-        let how = creation(ctx, words, profile);
-        ctx.call(c"TS.ADD", false, &[&add[..], &borrowed(&how)].concat())
+        let how = match profile {
+            Some(profile) => creation(ctx, words, profile),
+            None => {
+                let profile = with(|state| state.rules.profile(words.sensor.bytes()));
+                creation(ctx, words, &profile)
+            }
+        };
+        ctx.call(c"TS.ADD", &[&add[..], &borrowed(&how)].concat())
     };
     match called {
         Called::Done | Called::Integer(_) => {
@@ -156,6 +169,24 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Archive
     }
 }
 
+/// Writes readings to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
+/// yet to be written by [`archive`], which also tells why it cannot be.
+///
+/// What has a time of its own needs no word on duplicates: should somebody else have written a sample of that very time, the
+/// series' own policy decides, and is LAST where we made it; where it refuses, [`archive`] overrules it.
+pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = Words<'a>>) -> Vec<bool> {
+    let all: Vec<(OwnedStr, Words<'a>)> = all
+        .map(|words| (ctx.string(&key::series(words.sensor.bytes())), words))
+        .collect();
+    let add: Vec<Str<'_>> = all
+        .iter()
+        .flat_map(|(series, words)| [series.borrow(), words.at(), words.value()])
+        .collect();
+    let done = ctx.call_for_each(c"TS.MADD", &add);
+    with(|state| state.counts.archived += done.iter().filter(|done| **done).count() as u64);
+    done
+}
+
 /// What TS.ADD is told when it is about to create the series. TimeSeries refuses empty labels.
 fn creation(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Vec<OwnedStr> {
     let (retention, chunk) = (
@@ -169,7 +200,7 @@ fn creation(ctx: Ctx, words: &Words<'_>, profile: &Profile) -> Vec<OwnedStr> {
         b"DUPLICATE_POLICY",
         b"LAST",
     ]);
-    let of = |pick: fn(&Source<'_>) -> Vec<u8>| words.source.as_ref().map_or(vec![], pick);
+    let of = |pick: fn(&Source<'_>) -> Vec<u8>| words.source.map_or(vec![], pick);
     let labels: [(&[u8], Vec<u8>); 4] = [
         (b"sensor", key::label(words.sensor.bytes())),
         (b"device", of(|source| key::label(source.device))),
@@ -221,10 +252,6 @@ pub(crate) fn replicate(
     archived: Archived,
     arrival: Option<Timestamp>,
 ) {
-    // An entry of a stream was itself a change that the server has counted; a command's own must be counted by passing it on.
-    if words.source.is_some() && !Audience::hears(ctx) {
-        return;
-    }
     keyspace::pass_on_rules_due(ctx);
     let in_series = if archived == Archived::No {
         NO.get()
@@ -298,7 +325,7 @@ fn append<'a>(
     }
     args.push(ctx.string(b"*"));
     args.extend(fields.flat_map(|(name, value)| [ctx.string(name.as_bytes()), ctx.string(value)]));
-    ctx.call(c"XADD", true, &borrowed(&args))
+    ctx.call_and_replicate(c"XADD", &borrowed(&args))
 }
 
 /// Writes what could not be read from a watched stream to the dead letters.

@@ -6,24 +6,16 @@
 use std::sync::Arc;
 
 use anomaly_core::alert::{Alert, End, Source};
-use anomaly_core::model::Outcome;
+use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Profile, Reading, key};
 
+use crate::audience::Audience;
 use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence, hook, moving, silence};
-
-/// A reading that was taken in.
-pub(crate) struct Taken {
-    pub(crate) reading: Reading,
-    pub(crate) outcome: Outcome,
-    pub(crate) profile: Arc<Profile>,
-    /// When it arrived, where the rules ask for that.
-    pub(crate) arrival: Option<Timestamp>,
-}
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
 #[derive(Clone, Copy)]
@@ -36,18 +28,124 @@ pub(crate) struct Given<'a> {
     /// The word for the value, if it came with one.
     pub(crate) value_word: Option<Str<'a>>,
     /// Where it was read, if it was not given by a command.
-    pub(crate) source: Option<Source<'a>>,
+    pub(crate) source: Option<&'a Source<'a>>,
+    /// The verdict is to be explained.
+    pub(crate) explain: bool,
+}
+
+/// A reading that was taken in: the model has changed, and what follows from it is due.
+pub(crate) struct Taken<'a> {
+    given: Given<'a>,
+    pub(crate) reading: Reading,
+    /// When it arrived, where the rules ask for that.
+    arrival: Option<Timestamp>,
+    /// It is to be written to the series.
+    archive: bool,
+    /// It came after all readings before it.
+    newest: bool,
+    /// What it was judged by, where more is to be said of it than its verdict.
+    pub(crate) profile: Option<Arc<Profile>>,
 }
 
 /// Takes in a reading of a client's, decides what it means and does what follows.
-pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
+pub(crate) fn decide<'a>(
+    ctx: Ctx,
+    given: Given<'a>,
+    outcome: &mut Outcome,
+) -> Result<Taken<'a>, Error> {
+    let taken = judge(ctx, given, outcome).or_else(|error| broken(ctx, given, error))?;
+    let archived = archive(ctx, &taken);
+    tell(ctx, &taken, outcome, archived, Audience::hears(ctx));
+    Ok(taken)
+}
+
+/// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
+pub(crate) struct Batch<'a> {
+    ctx: Ctx,
+    outcome: Outcome,
+    taken: Vec<Taken<'a>>,
+    /// Outcomes of which more is to be said, by the position of their reading.
+    told: Vec<(usize, Outcome)>,
+}
+
+impl<'a> Batch<'a> {
+    /// Room for so many readings.
+    pub(crate) fn new(ctx: Ctx, readings: usize) -> Self {
+        Self {
+            ctx,
+            outcome: Outcome::default(),
+            taken: Vec::with_capacity(readings),
+            told: Vec::new(),
+        }
+    }
+
+    /// Takes in a reading and decides what it means; what follows is yet to be done.
+    pub(crate) fn take(&mut self, given: Given<'a>) -> Result<Verdict, Error> {
+        let taken = match judge(self.ctx, given, &mut self.outcome) {
+            Err(error) => {
+                self.settle();
+                broken(self.ctx, given, error)?
+            }
+            taken => taken?,
+        };
+        if self.outcome.transition.is_some() {
+            self.told.push((self.taken.len(), self.outcome.clone()));
+        }
+        self.taken.push(taken);
+        Ok(self.outcome.verdict)
+    }
+
+    /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
+    pub(crate) fn settle(&mut self) {
+        let (ctx, heard) = (self.ctx, Audience::hears(self.ctx));
+        let archived = if effects::archives() {
+            self.archive()
+        } else {
+            Vec::new()
+        };
+        let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
+        let quiet = Outcome::default();
+        for (at, taken) in self.taken.drain(..).enumerate() {
+            let outcome = told.next_if(|(reading, _)| *reading == at);
+            let outcome = outcome.as_ref().map_or(&quiet, |(_, outcome)| outcome);
+            tell(
+                ctx,
+                &taken,
+                outcome,
+                archived.next().unwrap_or(Archived::No),
+                heard,
+            );
+        }
+    }
+
+    /// Readings in a row that are the newest of series which exist go to TimeSeries together, the others one by one.
+    fn archive(&self) -> Vec<Archived> {
+        let mut archived = Vec::with_capacity(self.taken.len());
+        let together = |taken: &Taken<'_>| taken.archive && taken.newest;
+        for run in self.taken.chunk_by(|a, b| together(a) == together(b)) {
+            let done = if run.len() > 1 && run.first().is_some_and(together) {
+                effects::archive_all(self.ctx, run.iter().map(|taken| words(self.ctx, taken)))
+            } else {
+                Vec::new()
+            };
+            let mut done = done.into_iter();
+            archived.extend(run.iter().map(|taken| match done.next() {
+                Some(true) => Archived::Yes,
+                _ => archive(self.ctx, taken),
+            }));
+        }
+        archived
+    }
+}
+
+/// What can be refused, and the change of the model.
+fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<'a>, Error> {
     let Given {
         sensor,
         when,
         value,
-        at_word,
-        value_word,
         source,
+        ..
     } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
     let (at, reserved) = with(|state| {
@@ -63,40 +161,62 @@ pub(crate) fn decide(ctx: Ctx, given: Given<'_>) -> Result<Taken, Error> {
     if source.is_some() {
         check_room(ctx, sensor)?;
     }
-    moving::check_reading(ctx, sensor, Reading { at, value })?;
-    let taken = match take(ctx, sensor, Reading { at, value }, Some(now)) {
-        Err(Error::Broken) => {
-            // Here and on every replica, whose models went on: whatever it holds now is not to be trusted.
-            reset(ctx, sensor)?;
-            return Err(Error::Broken);
-        }
-        taken => taken?,
-    };
-    let Taken {
-        reading,
-        outcome,
-        profile,
-        arrival,
-    } = &taken;
-    let at_word = at_word.filter(|_| when != When::Now);
-    let words = Words::new(ctx, sensor, *reading, at_word, value_word, source);
-    let archived = if outcome.archive && effects::archives() {
-        effects::archive(ctx, &words, profile)
+    let reading = Reading { at, value };
+    moving::check_reading(ctx, sensor, reading)?;
+    take(ctx, given, reading, Some(now), outcome)
+}
+
+/// What follows from an error of [`judge`]. A model that broke is reset, here and on every replica, whose models went on:
+/// whatever it holds now is not to be trusted.
+fn broken<'a>(ctx: Ctx, given: Given<'a>, error: Error) -> Result<Taken<'a>, Error> {
+    if let Error::Broken = error {
+        reset(ctx, given.sensor)?;
+    }
+    Err(error)
+}
+
+fn words<'a>(ctx: Ctx, taken: &Taken<'a>) -> Words<'a> {
+    let given = &taken.given;
+    Words::new(
+        ctx,
+        given.sensor,
+        taken.reading,
+        given.at_word.filter(|_| given.when != When::Now),
+        given.value_word,
+        given.source,
+    )
+}
+
+/// Writes a reading to its series, where it is to be.
+fn archive(ctx: Ctx, taken: &Taken<'_>) -> Archived {
+    if taken.archive && effects::archives() {
+        effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
     } else {
         Archived::No
-    };
-    effects::replicate(ctx, &words, archived, *arrival);
-    let source = source.map(|source| Source {
-        id: source.id.or_else(|| {
-            let told = outcome.transition.is_some();
-            told.then(|| hook::newest_id(ctx, source.stream)).flatten()
-        }),
-        ..source
-    });
-    if let Some(alert) = Alert::of_outcome(name, *reading, outcome, profile, source.as_ref()) {
-        effects::tell(ctx, sensor, &alert);
     }
-    Ok(taken)
+}
+
+/// Passes a reading on, and writes the alert if there is one.
+fn tell(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, archived: Archived, heard: bool) {
+    let source = taken.given.source;
+    if heard {
+        effects::replicate(ctx, &words(ctx, taken), archived, taken.arrival);
+    } else if source.is_none() {
+        // An entry of a stream was itself a change that the server has counted. A command's own is counted by passing the
+        // command on, which goes nowhere, and unlike `_apply` costs nothing then.
+        ctx.replicate_verbatim();
+    }
+    let (Some(_), Some(profile)) = (&outcome.transition, &taken.profile) else {
+        return;
+    };
+    let (name, reading) = (taken.given.sensor.bytes(), taken.reading);
+    let source = source.map(|source| Source {
+        id: source.id.or_else(|| hook::newest_id(ctx, source.stream)),
+        ..*source
+    });
+    if let Some(alert) = Alert::of_outcome(name, reading, outcome, profile, source.as_ref()) {
+        effects::tell(ctx, taken.given.sensor, &alert);
+    }
 }
 
 /// A watched stream may create no more sensors than the setting allows: one wrong device name each would fill the memory.
@@ -116,22 +236,17 @@ pub(crate) fn apply(
     arrival: Option<Timestamp>,
     archived: bool,
 ) -> Result<(), Error> {
-    let Given {
-        sensor,
-        value,
-        at_word,
-        value_word,
-        source,
-        ..
-    } = given;
-    let reading = Reading { at, value };
-    let taken = take(ctx, sensor, reading, arrival)?;
+    let mut outcome = Outcome::default();
+    let reading = Reading {
+        at,
+        value: given.value,
+    };
+    let taken = take(ctx, given, reading, arrival, &mut outcome)?;
     if archived {
-        let words = Words::new(ctx, sensor, reading, at_word, value_word, source);
-        effects::archive(ctx, &words, &taken.profile);
+        effects::archive(ctx, &words(ctx, &taken), taken.profile.as_deref());
     }
-    if let Some((event, _)) = &taken.outcome.transition {
-        effects::notify(ctx, sensor, *event);
+    if let Some((event, _)) = &outcome.transition {
+        effects::notify(ctx, given.sensor, *event);
     }
     Ok(())
 }
@@ -163,12 +278,14 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
 }
 
 /// The change of the model, and nothing else. The arrival is noted where the rules ask for it.
-fn take(
+fn take<'a>(
     ctx: Ctx,
-    sensor: Str<'_>,
+    given: Given<'a>,
     reading: Reading,
     arrival: Option<Timestamp>,
-) -> Result<Taken, Error> {
+    outcome: &mut Outcome,
+) -> Result<Taken<'a>, Error> {
+    let sensor = given.sensor;
     let (name, db) = (sensor.bytes(), ctx.db());
     let mut key = Key::open(ctx, sensor, Mode::Change);
     let model = datatype::model_or_new(&mut key)?;
@@ -178,14 +295,17 @@ fn take(
             #[cfg(debug_assertions)]
             state.panic_if_asked(name);
             let was_open = model.alarm.open().is_some();
-            let outcome = model.ingest(name, reading, &mut state.rules);
-            state.counts.count(&outcome);
+            model.take_in(name, reading, &mut state.rules, outcome);
+            state.counts.count(outcome);
             // Not only with a transition: what was reopened silently also ends silently.
             if was_open != model.alarm.open().is_some() {
                 state.track(db, name, model);
             }
-            let profile = model.profile(name, &mut state.rules);
-            let arrival = arrival.filter(|_| profile.listens());
+            let profile = model.judged_by();
+            let arrival = arrival.filter(|_| profile.is_some_and(|profile| profile.listens()));
+            // A series that is created, an alert and an explanation need it.
+            let wanted = outcome.newest.is_none() || outcome.transition.is_some() || given.explain;
+            let profile = profile.filter(|_| wanted).map(Arc::clone);
             if let Some(now) = arrival {
                 model.arrived = now;
                 if model.timer == 0 {
@@ -194,10 +314,12 @@ fn take(
                 }
             }
             Taken {
+                given,
                 reading,
-                outcome,
-                profile,
                 arrival,
+                archive: outcome.archive,
+                newest: outcome.newest.is_some_and(|newest| newest.at < reading.at),
+                profile,
             }
         })
     });

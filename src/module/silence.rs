@@ -344,7 +344,7 @@ fn take(ctx: Ctx, sensor: Str<'_>, silence: Silence) -> Result<Taken, Error> {
 
 /// Deletes a sensor that has sent nothing for as long as `expire` says. Its series stays.
 fn forget(ctx: Ctx, sensor: Str<'_>) {
-    match ctx.call(c"UNLINK", true, &[sensor]) {
+    match ctx.call_and_replicate(c"UNLINK", &[sensor]) {
         Called::Refused(why) => effects::failed(ctx, "a sensor could not be forgotten", &why),
         _ => {
             keyspace::forgotten(ctx.db(), sensor);

@@ -6,11 +6,11 @@ use std::time::Instant;
 use anomaly_core::Error;
 use anomaly_core::alert::Source;
 use anomaly_core::command::add::{self, Add};
-use anomaly_core::model::Verdict;
+use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::units::Timestamp;
 
 use super::{internal, sensor};
-use crate::ingest::Given;
+use crate::ingest::{Batch, Given};
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
 use crate::{effects, ingest, reply, silence};
@@ -18,8 +18,8 @@ use crate::{effects, ingest, reply, silence};
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
 pub(crate) const TIMED: u64 = 64;
 
-/// Arguments of MADD between two looks at the memory.
-const CHECKED: usize = 3 * 64;
+/// Readings of MADD that are archived together, and between two looks at the memory.
+const TOGETHER: usize = 64;
 
 fn timed<T>(readings: u64, work: impl FnOnce() -> T) -> T {
     if with(|state| state.counts.readings) % TIMED >= readings {
@@ -55,6 +55,7 @@ fn given(args: Args<'_>, key: usize, item: Add) -> Result<Given<'_>, Error> {
         at_word: args.get(key + 1),
         value_word: args.get(key + 2),
         source: None,
+        explain: item.explain,
     })
 }
 
@@ -65,15 +66,16 @@ pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     }
     let add = Add::parse(args.bytes(2), args.bytes(3), args.get(4).map(Str::bytes))
         .inspect_err(|_| refused())?;
-    let taken =
-        timed(1, || ingest::decide(ctx, given(args, 1, add)?)).inspect_err(|_| refused())?;
-    if add.explain {
-        reply::send(
-            ctx,
-            &add::explained(taken.reading, &taken.outcome, &taken.profile),
-        );
-    } else {
-        ctx.reply_simple(word(taken.outcome.verdict));
+    let mut outcome = Outcome::default();
+    let taken = timed(1, || {
+        ingest::decide(ctx, given(args, 1, add)?, &mut outcome)
+    })
+    .inspect_err(|_| refused())?;
+    match &taken.profile {
+        Some(profile) if add.explain => {
+            reply::send(ctx, &add::explained(taken.reading, &outcome, profile));
+        }
+        _ => ctx.reply_simple(word(outcome.verdict)),
     }
     Ok(())
 }
@@ -87,9 +89,11 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     ctx.reply_array(items);
     let mut full = false;
     timed(items as u64, || {
+        let mut batch = Batch::new(ctx, items.min(TOGETHER));
         for first in (1..args.len()).step_by(3) {
             // What the server asks of each command, asked of each part of a long one.
-            if first % CHECKED == 1 && first > 1 {
+            if first % (3 * TOGETHER) == 1 && first > 1 {
+                batch.settle();
                 full = ctx.is_out_of_memory();
             }
             let item = if full {
@@ -97,14 +101,15 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
             } else {
                 Add::item(args.bytes(first + 1), args.bytes(first + 2))
             };
-            match item.and_then(|item| ingest::decide(ctx, given(args, first, item)?)) {
-                Ok(taken) => ctx.reply_simple(word(taken.outcome.verdict)),
+            match item.and_then(|item| batch.take(given(args, first, item)?)) {
+                Ok(verdict) => ctx.reply_simple(word(verdict)),
                 Err(error) => {
                     refused();
                     ctx.reply_error(&error.to_string());
                 }
             }
         }
+        batch.settle();
     });
     Ok(())
 }
@@ -128,15 +133,19 @@ pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         version => return Err(unknown(version)),
     };
     let at = Timestamp::parse(args.bytes(3))?;
+    let labels;
     let mut reading = given(args, 2, Add::item(args.bytes(3), args.bytes(4))?)?;
     reading.source = match args.rest(rest)[..] {
         [] => None,
-        [effects::LABELS, device, metric, stream] => Some(Source {
-            device,
-            metric,
-            stream,
-            id: None,
-        }),
+        [effects::LABELS, device, metric, stream] => {
+            labels = Source {
+                device,
+                metric,
+                stream,
+                id: None,
+            };
+            Some(&labels)
+        }
         _ => return Err(unknown(args.bytes(rest))),
     };
     let archived = args.bytes(5) == effects::IN_SERIES.as_bytes();

@@ -20,7 +20,7 @@ pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         ctx.reply_null();
         return Ok(());
     };
-    let used = ctx.call(c"MEMORY", false, &[ctx.string(b"USAGE").borrow(), name]);
+    let used = ctx.call(c"MEMORY", &[ctx.string(b"USAGE").borrow(), name]);
     let bytes = if let Called::Integer(bytes) = used {
         bytes.unsigned_abs() as usize
     } else {

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use anomaly_core::alert::Source;
 use anomaly_core::entry::{self, BadEntry, EntryReading};
+use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
@@ -195,20 +196,23 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
 
 fn decide(ctx: Ctx, stream: &[u8], entry: &Entry, found: &EntryReading<'_>) -> Result<(), Error> {
     let sensor = ctx.string(&found.key);
+    let source = Source {
+        device: &found.device,
+        metric: &found.metric,
+        stream,
+        id: entry.id,
+    };
     let given = Given {
         sensor: sensor.borrow(),
         when: When::At(found.reading.at),
         value: found.reading.value,
         at_word: None,
         value_word: found.field.and_then(|field| entry.value(field)),
-        source: Some(Source {
-            device: &found.device,
-            metric: &found.metric,
-            stream,
-            id: entry.id,
-        }),
+        source: Some(&source),
+        explain: false,
     };
-    ingest::decide(ctx, given).map(|_| ()).inspect_err(|error| {
+    let decided = ingest::decide(ctx, given, &mut Outcome::default());
+    decided.map(|_| ()).inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {
             effects::failed(
                 ctx,

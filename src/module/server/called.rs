@@ -48,3 +48,28 @@ impl Called {
         }
     }
 }
+
+/// Of a reply that is an array, whether each element is an integer; of any other, nothing.
+pub(super) fn each(reply: *mut raw::RedisModuleCallReply) -> Vec<bool> {
+    if reply.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: a live reply, freed once and not used after; its elements live as long.
+    unsafe {
+        let is = |reply, kind| api!(RedisModule_CallReplyType(reply)) as isize == kind;
+        let count = if is(reply, raw::REDISMODULE_REPLY_ARRAY) {
+            api!(RedisModule_CallReplyLength(reply))
+        } else {
+            0
+        };
+        let element = |at| {
+            is(
+                api!(RedisModule_CallReplyArrayElement(reply, at)),
+                raw::REDISMODULE_REPLY_INTEGER,
+            )
+        };
+        let each = (0..count).map(element).collect();
+        api!(RedisModule_FreeCallReply(reply));
+        each
+    }
+}

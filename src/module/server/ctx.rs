@@ -1,12 +1,36 @@
 //! Contexts: what a callback may ask of the server and tell it.
 
-use std::ffi::{CStr, CString, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ptr;
 
 use anomaly_core::units::Timestamp;
 use redis_module::raw;
 
-use super::{Called, OK, OwnedStr, Str, api, log};
+use super::{Called, OK, OwnedStr, Str, api, called, log};
+
+/// Calls a function of the module API that takes a command and its words. The words of a hot command are named one by one
+/// ("s" each): for an array ("v") the server makes room a second time, which costs as much as to score a reading.
+///
+/// # Safety
+/// The context must be live, and the function one that takes these arguments.
+macro_rules! spread {
+    ($function:ident, $ctx:expr, $command:expr, $args:expr, $flags:literal) => {{
+        let (ctx, command) = ($ctx, $command.as_ptr());
+        match $args {
+            [a, b, c, d, e] => {
+                let words = concat!($flags, "sssss\0").as_ptr().cast::<c_char>();
+                let [a, b, c, d, e] = [a, b, c, d, e].map(|word| word.raw());
+                api!($function(ctx, command, words, a, b, c, d, e))
+            }
+            args => {
+                // "v" takes an array of strings and its length, and `Str` is nothing but a pointer to one.
+                let words = concat!($flags, "v\0").as_ptr().cast::<c_char>();
+                let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
+                api!($function(ctx, command, words, argv, args.len()))
+            }
+        }
+    }};
+}
 
 /// A context: the server's side of a call. Valid for as long as the callback that got it.
 #[derive(Clone, Copy)]
@@ -190,35 +214,27 @@ impl Ctx {
 
     /// Passes another command on, after those passed on before and in one transaction with them.
     pub(crate) fn replicate(self, command: &CStr, args: &[Str<'_>]) {
-        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
-        // SAFETY: "v" takes an array of strings and its length, and `Str` is nothing but a pointer to one; the server
-        // counts its own references to the strings.
-        unsafe {
-            api!(RedisModule_Replicate(
-                self.0,
-                command.as_ptr(),
-                c"v".as_ptr(),
-                argv,
-                args.len()
-            ))
-        };
+        // SAFETY: the server counts its own references to the strings.
+        unsafe { spread!(RedisModule_Replicate, self.0, command, args, "") };
     }
 
-    /// Runs a command of the server. With `replicated` it is passed on as well, as the server has resolved it.
-    pub(crate) fn call(self, command: &CStr, replicated: bool, args: &[Str<'_>]) -> Called {
-        let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
-        let format = if replicated { c"!v" } else { c"v" };
-        // SAFETY: as for `replicate`; the reply is freed by `Called`.
-        let reply = unsafe {
-            api!(RedisModule_Call(
-                self.0,
-                command.as_ptr(),
-                format.as_ptr(),
-                argv,
-                args.len()
-            ))
-        };
-        Called::of(reply)
+    /// Runs a command of the server, and passes on nothing.
+    pub(crate) fn call(self, command: &CStr, args: &[Str<'_>]) -> Called {
+        // SAFETY: the reply is freed by `Called`.
+        Called::of(unsafe { spread!(RedisModule_Call, self.0, command, args, "") })
+    }
+
+    /// Runs a command of the server that replies with one integer or error for each of many things: whether it is an integer.
+    /// Nothing where it could not be run.
+    pub(crate) fn call_for_each(self, command: &CStr, args: &[Str<'_>]) -> Vec<bool> {
+        // SAFETY: the reply is freed by `called::each`.
+        called::each(unsafe { spread!(RedisModule_Call, self.0, command, args, "") })
+    }
+
+    /// Runs a command of the server and passes it on as well, as the server has resolved it.
+    pub(crate) fn call_and_replicate(self, command: &CStr, args: &[Str<'_>]) -> Called {
+        // SAFETY: the reply is freed by `Called`.
+        Called::of(unsafe { spread!(RedisModule_Call, self.0, command, args, "!") })
     }
 
     /// Has the server run a job at the end of the command, or of whatever else is under way, inside its transaction; whether
