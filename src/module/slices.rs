@@ -1,7 +1,7 @@
 //! How long the slices of work take that the module does of its own choice: timers, what is left to read of streams, backtests.
 //! No command waits longer for us than the longest of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Up to 8 µs each is told apart, from there on four to each doubling, up to a quarter of an hour.
 const CLASSES: usize = 8 + 4 * 27;
@@ -11,7 +11,50 @@ pub(crate) struct Slices {
     count: u64,
     microseconds: u64,
     longest: u64,
+    /// The most time of a processor that one took, in microseconds: what is longer than that by the clock has waited for a
+    /// processor.
+    busiest: u64,
     classes: [u64; CLASSES],
+}
+
+/// When a slice began.
+pub(crate) struct Start {
+    at: Instant,
+    processor: Duration,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            processor: processor_time(),
+        }
+    }
+
+    pub(crate) fn plus(&self, length: Duration) -> Instant {
+        self.at + length
+    }
+}
+
+/// What this thread has taken of a processor; zero where that cannot be told.
+fn processor_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: writes to a struct of ours, and to nothing else.
+        if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } == 0 {
+            let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
+            return seconds + Duration::from_nanos(time.tv_nsec.unsigned_abs());
+        }
+    }
+    Duration::ZERO
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Default for Slices {
@@ -20,6 +63,7 @@ impl Default for Slices {
             count: 0,
             microseconds: 0,
             longest: 0,
+            busiest: 0,
             classes: [0; CLASSES],
         }
     }
@@ -48,14 +92,31 @@ fn longest_of(class: usize) -> u64 {
 }
 
 impl Slices {
-    pub(crate) fn add(&mut self, took: Duration) {
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    /// A slice has ended now.
+    pub(crate) fn add(&mut self, start: &Start) {
+        let busy = processor_time().saturating_sub(start.processor);
+        self.busiest = self.busiest.max(microseconds(busy));
+        let took = microseconds(start.at.elapsed());
         self.count += 1;
         self.microseconds = self.microseconds.saturating_add(took);
         self.longest = self.longest.max(took);
         if let Some(count) = self.classes.get_mut(class(took)) {
             *count += 1;
         }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// What they took together, in microseconds.
+    pub(crate) fn microseconds(&self) -> u64 {
+        self.microseconds
+    }
+
+    /// What the longest of them took, in microseconds.
+    pub(crate) fn longest(&self) -> u64 {
+        self.longest
     }
 
     /// What this share of them did not exceed, in microseconds, to a quarter.
@@ -73,12 +134,13 @@ impl Slices {
     /// As a line of INFO.
     pub(crate) fn line(&self) -> String {
         format!(
-            "count={},usec={},p50={},p99={},max={}",
+            "count={},usec={},p50={},p99={},max={},cpu_max={}",
             self.count,
             self.microseconds,
             self.below(0.5),
             self.below(0.99),
-            self.longest
+            self.longest,
+            self.busiest
         )
     }
 }
