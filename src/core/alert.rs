@@ -171,7 +171,7 @@ impl<'a> Facts<'a> {
             kind: episode.kind,
             side: episode.side,
             threshold: episode.threshold,
-            score: model.score,
+            score: model.score(),
             band: None,
             reason,
             source: None,

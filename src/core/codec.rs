@@ -2,7 +2,8 @@
 //!
 //! One version byte, then fields of fixed width, little-endian, in the order of [`save`]. Version 1 ends there. Version 2
 //! appends the two times that version 1 did not know, and then a block for each detector that has state of its own: the
-//! byte of its [`Block`], in ascending order, and its fields; a zero ends them. A later version may append; it gets a new version byte, and
+//! byte of its [`Block`], in ascending order, and its fields; a zero ends them. Version 3 has the standard deviation for the
+//! sum of squares, the score in single precision, shorter counts, and only knows when a value changed where `stuck` is on. A later version may append; it gets a new version byte, and
 //! every version ever released stays readable. Reading trusts nothing: every length is checked against the bytes that are
 //! there, every number against what the model could have written.
 
@@ -10,11 +11,12 @@
 mod auto;
 
 use crate::detect::cusum::Level;
-use crate::detect::{Baseline, Crossed, Cusum, Ewma, Kind};
+use crate::detect::{Crossed, Cusum, Ewma, Kind};
 use crate::episode::{Alarm, Episode, Phase};
 use crate::error::Error;
 use crate::late::LateStreak;
-use crate::model::{Model, Verdict};
+use crate::model::{Last, Model, Verdict};
+use crate::more::More;
 use crate::ranks::Ranks;
 use crate::reading::Reading;
 use crate::recent::Recent;
@@ -22,9 +24,11 @@ use crate::units::{Severity, Side, Timestamp};
 use crate::window::Window;
 
 /// Version of the stored form that [`save`] writes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The first one, which knew no blocks.
 const WITHOUT_BLOCKS: u8 = 1;
+/// The last one with sums of squares, scores in double precision, and the time of the last change of every sensor.
+const WIDE: u8 = 2;
 
 /// Largest window and most recent readings that a rule can ask for.
 const LONGEST: usize = 10_000;
@@ -34,22 +38,22 @@ const LONGEST: usize = 10_000;
 pub fn save(model: &Model) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(256));
     out.u8(VERSION);
-    out.u64(model.readings);
-    out.u64(model.late);
-    out.u64(model.duplicates);
+    out.u64(model.readings());
+    out.u32(model.late);
+    out.u32(model.duplicates);
     out.option(model.first.as_ref(), |out, at| out.time(*at));
     out.f64(model.mean);
-    out.f64(model.squares);
+    out.f32(model.deviation);
     out.u8(Verdict::ALL
         .iter()
-        .position(|v| *v == model.verdict)
+        .position(|v| *v == model.verdict())
         .unwrap_or(0) as u8);
-    out.f64(model.score);
-    out.u8(model.scores.len() as u8);
-    model.scores.iter().for_each(|score| out.f32(*score));
+    out.f32(model.score() as f32);
+    out.u8(model.scores().len() as u8);
+    model.scores().iter().for_each(|score| out.f32(*score));
     out.u8(model.streak.length);
     out.u64(model.streak.newest.cast_unsigned());
-    save_baseline(&mut out, &model.baseline);
+    save_past(&mut out, model);
     save_alarm(&mut out, &model.alarm);
     out.option(model.recent.as_deref(), |out, recent| {
         out.u32(recent.capacity as u32);
@@ -60,9 +64,9 @@ pub fn save(model: &Model) -> Vec<u8> {
             .iter()
             .for_each(|reading| out.reading(*reading));
     });
-    out.time(model.baseline.changed);
+    out.option(model.changed.as_ref(), |out, at| out.time(*at));
     out.time(model.arrived);
-    save_blocks(&mut out, &model.baseline);
+    save_blocks(&mut out, model);
     out.0
 }
 
@@ -76,26 +80,42 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
     if !(WITHOUT_BLOCKS..=VERSION).contains(&version) {
         return damaged("it was written by a later version of the module");
     }
-    let mut model = Model {
-        readings: from.u64()?,
-        late: from.u64()?,
-        duplicates: from.u64()?,
-        first: from.option(Reader::time)?,
-        mean: from.f64()?,
-        squares: from.f64()?,
-        verdict: from.choice(&Verdict::ALL)?,
-        score: from.f64()?,
-        ..Model::default()
+    let wide = version <= WIDE;
+    let (mut model, mut more) = (Model::default(), More::NONE);
+    let readings = from.u64()?;
+    (more.turns, model.readings) = ((readings >> 32) as u32, readings as u32);
+    let count = |from: &mut Reader<'_>| match wide {
+        true => Ok(u32::try_from(from.u64()?).unwrap_or(u32::MAX)),
+        false => from.u32(),
     };
+    (more.late, more.duplicates) = (count(&mut from)?, count(&mut from)?);
+    (model.first, model.mean) = (from.option(Reader::time)?, from.f64()?);
+    model.deviation = if wide {
+        let mean_square = from.size()? / (readings.max(1) as f64);
+        mean_square.sqrt().min(f64::from(f32::MAX)) as f32
+    } else {
+        from.f32()?
+    };
+    let verdict = from.choice(&Verdict::ALL)?;
+    let score = if wide {
+        from.f64()?
+    } else {
+        from.f32()?.into()
+    };
+    model.last = Last::new(verdict, score);
     let scores = from.u8()? as usize;
-    model.scores = from.many(scores, Reader::f32)?.into();
-    model.streak = LateStreak {
+    more.scores = Some(from.many(scores, Reader::f32)?.into()).filter(|_| scores > 0);
+    more.streak = LateStreak {
         length: from.u8()?,
         newest: from.u64()?.cast_signed(),
     };
-    model.baseline = load_baseline(&mut from)?;
-    model.alarm = load_alarm(&mut from)?;
-    model.recent = from.option(|from| {
+    model.newest = from.option(Reader::reading)?;
+    if wide {
+        from.u32()?; // the readings, once more
+    }
+    model.window = from.option(load_window)?;
+    more.alarm = load_alarm(&mut from)?;
+    more.recent = from.option(|from| {
         let capacity = from.length(LONGEST)?;
         let seen = from.u64()?;
         let held = from.length(capacity)?;
@@ -107,36 +127,46 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
     })?;
     if version == WITHOUT_BLOCKS {
         // It may have changed, and arrived, later than it says, but not earlier.
-        let newest = model.newest().map_or(Timestamp::ZERO, |newest| newest.at);
-        (model.baseline.changed, model.arrived) = (newest, newest);
+        more.changed = model.newest.map(|newest| newest.at);
+        more.arrived = more.changed.unwrap_or(Timestamp::ZERO);
     } else {
-        (model.baseline.changed, model.arrived) = (from.time()?, from.time()?);
-        load_blocks(&mut from, &mut model.baseline)?;
+        more.changed = if wide {
+            Some(from.time()?)
+        } else {
+            from.option(Reader::time)?
+        };
+        more.arrived = from.time()?;
+        load_blocks(&mut from, &mut model, &mut more)?;
     }
     let sane = scores <= Kind::ALL.len()
         && model
-            .newest()
-            .is_none_or(|newest| model.baseline.changed <= newest.at)
-        && model.squares >= 0.0
-        && (0.0..=1.0).contains(&model.score)
-        && model.scores.iter().all(|score| (0.0..=1.0).contains(score))
-        && model.streak.length <= LateStreak::LONGEST
-        && model.first.is_some() == (model.readings > 0)
-        && model.newest().is_some() == (model.readings > 0);
+            .newest
+            .is_none_or(|newest| more.changed.is_none_or(|changed| changed <= newest.at))
+        && model.deviation >= 0.0
+        && verdict != Verdict::Late
+        && verdict != Verdict::Duplicate
+        && (0.0..=1.0).contains(&score)
+        && (wide || score < 1.0 && score.is_sign_positive())
+        && more
+            .scores()
+            .iter()
+            .all(|score| (0.0..=1.0).contains(score))
+        && more.streak.length <= LateStreak::LONGEST
+        && model.first.is_some() == (readings > 0)
+        && model.newest.is_some() == (readings > 0);
     if !sane || !from.0.is_empty() {
         return damaged("its fields contradict each other");
     }
+    model.more = Some(Box::new(more));
+    model.tidy();
     Ok(model)
 }
 
-fn save_baseline(out: &mut Writer, baseline: &Baseline) {
-    out.option(baseline.previous.as_ref(), |out, reading| {
-        out.reading(*reading)
-    });
-    out.u32(baseline.readings);
-    out.option(baseline.window.as_deref(), |out, window| {
-        out.u32(window.capacity as u32);
-        out.u32(window.next as u32);
+fn save_past(out: &mut Writer, model: &Model) {
+    out.option(model.newest.as_ref(), |out, reading| out.reading(*reading));
+    out.option(model.window.as_deref(), |out, window| {
+        out.u32(window.capacity.into());
+        out.u32(window.next.into());
         out.u32(window.seen);
         [window.anchor, window.sum, window.squares, window.peak]
             .iter()
@@ -149,35 +179,23 @@ fn save_baseline(out: &mut Writer, baseline: &Baseline) {
     });
 }
 
-fn load_baseline(from: &mut Reader<'_>) -> Result<Baseline, Error> {
-    Ok(Baseline {
-        previous: from.option(Reader::reading)?,
-        readings: from.u32()?,
-        window: from.option(|from| {
-            let (capacity, next, seen) =
-                (from.length(LONGEST)?, from.length(LONGEST)?, from.u32()?);
-            let (anchor, sum, squares, peak) =
-                (from.f64()?, from.f64()?, from.f64()?, from.size()?);
-            let held = from.length(capacity)?;
-            let full = held == capacity;
-            if capacity < 2 || next >= capacity || !full && next != held || (seen as usize) < held {
-                return damaged("its window contradicts itself");
-            }
-            let distances = from.many(held, Reader::f32)?;
-            Ok(Box::new(Window {
-                capacity,
-                next,
-                seen,
-                anchor,
-                sum,
-                squares,
-                peak,
-                distances,
-                ranks: None,
-            }))
-        })?,
-        ..Baseline::default()
-    })
+fn load_window(from: &mut Reader<'_>) -> Result<Box<Window>, Error> {
+    let (capacity, next, seen) = (from.length(LONGEST)?, from.length(LONGEST)?, from.u32()?);
+    let (anchor, sum, squares, peak) = (from.f64()?, from.f64()?, from.f64()?, from.size()?);
+    let held = from.length(capacity)?;
+    let full = held == capacity;
+    if capacity < 2 || next >= capacity || !full && next != held || (seen as usize) < held {
+        return damaged("its window contradicts itself");
+    }
+    let mut window = Window::new(capacity);
+    (window.next, window.seen) = (next as u16, seen);
+    (window.anchor, window.sum) = (anchor, sum);
+    (window.squares, window.peak) = (squares, peak);
+    window.distances.reserve_exact(held);
+    for _ in 0..held {
+        window.distances.push(from.f32()?);
+    }
+    Ok(Box::new(window))
 }
 
 /// What a detector keeps beside the window. The number is the block's first byte.
@@ -200,8 +218,8 @@ impl Block {
     const ALL: [Self; 4] = [Self::Ranks, Self::Ewma, Self::Cusum, Self::Auto];
 }
 
-fn save_blocks(out: &mut Writer, baseline: &Baseline) {
-    if let Some(ranks) = baseline.window.as_ref().and_then(|w| w.ranks.as_ref()) {
+fn save_blocks(out: &mut Writer, model: &Model) {
+    if let Some(ranks) = model.window.as_ref().and_then(|w| w.ranks.as_ref()) {
         out.u8(Block::Ranks as u8);
         out.f64(ranks.older_peak);
     }
@@ -209,7 +227,7 @@ fn save_blocks(out: &mut Writer, baseline: &Baseline) {
         mean,
         variance,
         seen,
-    }) = baseline.ewma.as_deref()
+    }) = model.ewma.as_deref()
     {
         out.u8(Block::Ewma as u8);
         out.f64(*mean);
@@ -221,7 +239,7 @@ fn save_blocks(out: &mut Writer, baseline: &Baseline) {
         above,
         below,
         next,
-    }) = baseline.cusum.as_deref()
+    }) = model.cusum.as_deref()
     {
         out.u8(Block::Cusum as u8);
         out.level(level);
@@ -229,14 +247,14 @@ fn save_blocks(out: &mut Writer, baseline: &Baseline) {
         out.f64(*below);
         out.level(next);
     }
-    if let Some(known) = baseline.auto.as_deref() {
+    if let Some(known) = model.auto.as_deref() {
         out.u8(Block::Auto as u8);
         auto::save(out, known);
     }
     out.u8(NO_MORE);
 }
 
-fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Error> {
+fn load_blocks(from: &mut Reader<'_>, model: &mut Model, more: &mut More) -> Result<(), Error> {
     let mut before = None;
     loop {
         let tag = from.u8()?;
@@ -249,7 +267,7 @@ fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Err
         if before.replace(block).is_some_and(|before| before >= block) {
             return damaged("its blocks are out of order");
         }
-        match (block, &mut baseline.window) {
+        match (block, &mut model.window) {
             (Block::Ranks, Some(window)) => {
                 let ranks = Ranks::of(&window.distances, from.size()?);
                 window.ranks = Some(Box::new(ranks));
@@ -257,21 +275,21 @@ fn load_blocks(from: &mut Reader<'_>, baseline: &mut Baseline) -> Result<(), Err
             (Block::Ranks, None) => return damaged("it orders a window that is not there"),
             (Block::Ewma, _) => {
                 let (mean, variance, seen) = (from.f64()?, from.size()?, from.u32()?);
-                baseline.ewma = Some(Box::new(Ewma {
+                more.ewma = Some(Box::new(Ewma {
                     mean,
                     variance,
                     seen,
                 }));
             }
             (Block::Cusum, _) => {
-                baseline.cusum = Some(Box::new(Cusum {
+                more.cusum = Some(Box::new(Cusum {
                     level: from.level()?,
                     above: from.size()?,
                     below: from.size()?,
                     next: from.level()?,
                 }));
             }
-            (Block::Auto, _) => baseline.auto = Some(Box::new(auto::load(from)?)),
+            (Block::Auto, _) => more.auto = Some(Box::new(auto::load(from)?)),
         }
     }
 }

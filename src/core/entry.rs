@@ -22,8 +22,8 @@ use crate::text::{escaped, shown};
 use crate::units::{Timestamp, number};
 use crate::watch::{Values, Watch};
 
-/// A sensor's key as a template makes it. The usual ones need no heap.
-pub type Key = SmallVec<[u8; 64]>;
+/// A sensor's key as a template makes it.
+pub type Key = crate::key::Name;
 
 /// The readings of an entry. The usual ones need no heap.
 pub type Items<'a> = SmallVec<[Item<'a>; 2]>;

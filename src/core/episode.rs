@@ -181,17 +181,29 @@ pub struct Alarm {
 
 impl Default for Alarm {
     fn default() -> Self {
-        Self {
-            abnormal_run: 0,
-            run_start: Timestamp::ZERO,
-            run_peak: 0.0,
-            episodes: 0,
-            episode: None,
-        }
+        Self::NONE
     }
 }
 
 impl Alarm {
+    /// Nothing has ever been abnormal.
+    pub const NONE: Self = Self {
+        abnormal_run: 0,
+        run_start: Timestamp::ZERO,
+        run_peak: 0.0,
+        episodes: 0,
+        episode: None,
+    };
+
+    /// Nothing is abnormal; episodes are counted on.
+    #[must_use]
+    pub(crate) fn silenced(&self) -> Self {
+        Self {
+            episodes: self.episodes,
+            ..Self::NONE
+        }
+    }
+
     /// The episode that is going on.
     #[must_use]
     pub fn open(&self) -> Option<&Episode> {

@@ -1,6 +1,11 @@
 //! The keys beside a sensor's own: its series and its alerts, always in the sensor's own hash slot.
 
+use smallvec::SmallVec;
+
 use crate::error::Error;
+
+/// A key that is made from others. The usual ones need no heap.
+pub type Name = SmallVec<[u8; 64]>;
 
 /// The part of a key that decides its slot: what stands between the first `{` and the next `}`, if anything, else all.
 #[must_use]
@@ -17,11 +22,16 @@ fn braced(key: &[u8]) -> Option<&[u8]> {
 
 /// The key of a sensor's series: `ts:` + key where it has a hash tag, `ts:{key}` where it has none.
 #[must_use]
-pub fn series(key: &[u8]) -> Vec<u8> {
-    match braced(key) {
-        Some(_) => [b"ts:", key].concat(),
-        None => [b"ts:{", key, b"}"].concat(),
+pub fn series(key: &[u8]) -> Name {
+    let (before, after): (&[u8], &[u8]) = match braced(key) {
+        Some(_) => (b"ts:", b""),
+        None => (b"ts:{", b"}"),
+    };
+    let mut name = Name::with_capacity(before.len() + key.len() + after.len());
+    for part in [before, key, after] {
+        name.extend_from_slice(part);
     }
+    name
 }
 
 /// The key of the alerts stream: `base`, on a cluster with the sensor's hash tag.
@@ -109,8 +119,8 @@ mod tests {
 
     #[test]
     fn series_and_alerts_carry_the_sensors_hash_tag() {
-        assert_eq!(series(b"sensor:1"), b"ts:{sensor:1}");
-        assert_eq!(series(b"{rack}:t"), b"ts:{rack}:t");
+        assert_eq!(series(b"sensor:1")[..], b"ts:{sensor:1}"[..]);
+        assert_eq!(series(b"{rack}:t")[..], b"ts:{rack}:t"[..]);
         assert_eq!(
             alerts(b"anomaly:alerts", b"{rack}:t", true),
             b"anomaly:alerts:{rack}"

@@ -26,6 +26,7 @@ pub mod key;
 pub mod kind;
 pub mod late;
 pub mod model;
+pub mod more;
 pub mod profile;
 pub mod ranks;
 pub mod reading;

@@ -1,15 +1,16 @@
 //! The model: what the module keeps at a sensor's key, and the one way a reading enters it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::detect::{Auto, Baseline, Cusum, Ewma, Finding, Judgement, Kind, Look, nodata};
-use crate::episode::{Alarm, Episode, Event};
+use crate::detect::{Finding, Judgement, Kind, Look, nodata};
+use crate::episode::{Episode, Event};
 use crate::key::fingerprint;
-use crate::late::LateStreak;
+use crate::more::More;
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::recent::Recent;
-use crate::rule::Rules;
+use crate::rule::{ProfileId, Rules};
 use crate::units::{Severity, Timestamp};
 use crate::window::Window;
 
@@ -40,6 +41,10 @@ impl Verdict {
         Self::Late,
         Self::Duplicate,
     ];
+
+    /// Those of readings that were scored.
+    pub(crate) const SCORED: [Self; 4] =
+        [Self::Normal, Self::Warning, Self::Critical, Self::Warmup];
 
     /// Of a reading of that severity.
     #[must_use]
@@ -111,64 +116,83 @@ impl Outcome {
     }
 }
 
-/// What the module knows of one sensor.
-#[derive(Clone, Debug)]
+/// What the module knows of one sensor: one line of a processor's cache, the window beside it, and for the sensors that need
+/// it [`More`], as which it can be read and written.
+#[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// Readings scored.
-    pub readings: u64,
-    /// Readings older than the newest one.
-    pub late: u64,
-    /// Readings equal to the newest one.
-    pub duplicates: u64,
+    /// The newest reading.
+    pub(crate) newest: Option<Reading>,
     /// Time of the first reading scored.
-    pub first: Option<Timestamp>,
+    pub(crate) first: Option<Timestamp>,
     /// Mean of all readings scored.
-    pub mean: f64,
-    /// Sum of squared deviations from it (Welford 1962).
-    pub squares: f64,
-    /// Of the last reading that was scored.
-    pub verdict: Verdict,
-    /// Of the last reading that was scored.
-    pub score: f64,
-    /// Scores of that reading by each detector that was on, in the order of [`Kind::JUDGING`].
-    pub scores: Box<[f32]>,
-    /// Late readings in a row.
-    pub streak: LateStreak,
-    /// What the detectors know.
-    pub baseline: Baseline,
-    /// The episode machine.
-    pub alarm: Alarm,
-    /// When the last reading arrived, by the clock of the server that took it in; zero while no setting asks for it.
-    pub arrived: Timestamp,
-    /// The last readings, if the rule keeps any.
-    pub recent: Option<Box<Recent>>,
-    /// The number under which the server's timer knows it, 0: none. A matter of this server: it is not stored.
-    pub timer: u32,
-    pub(crate) profile: Option<Arc<Profile>>,
-    pub(crate) epoch: u32,
+    pub(crate) mean: f64,
+    /// The rolling window, while a detector that uses it is on.
+    pub window: Option<Box<Window>>,
+    /// What most sensors lack.
+    pub(crate) more: Option<Box<More>>,
+    /// Standard deviation of all readings scored, of them as a population.
+    pub(crate) deviation: f32,
+    /// Readings scored, without those that [`More::turns`] has.
+    pub(crate) readings: u32,
+    /// What was found of the last reading that was scored.
+    pub(crate) last: Last,
+    /// The number of its profile among the rules, 0: none yet. A matter of this server: it is not stored.
+    pub(crate) profile: ProfileId,
 }
 
-impl Default for Model {
+const _: () = assert!(size_of::<Model>() == 64, "one line of the cache");
+
+/// A verdict and a score from 0 to below 1, in 32 bits: single precision leaves the upper two free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Last(u32);
+
+impl Default for Last {
     fn default() -> Self {
-        Self {
-            readings: 0,
-            late: 0,
-            duplicates: 0,
-            first: None,
-            mean: 0.0,
-            squares: 0.0,
-            verdict: Verdict::Warmup,
-            score: 0.0,
-            scores: Box::default(),
-            streak: LateStreak::default(),
-            baseline: Baseline::default(),
-            alarm: Alarm::default(),
-            arrived: Timestamp::ZERO,
-            recent: None,
-            timer: 0,
-            profile: None,
-            epoch: 0,
-        }
+        Self::new(Verdict::Warmup, 0.0)
+    }
+}
+
+impl Last {
+    /// The bits of a number from 0 to 1.
+    const SCORE: u32 = (1 << 30) - 1;
+
+    /// Of a reading that was scored. What is above the boundary stays above it: the score is rounded up, and ends below 1.
+    pub(crate) fn new(verdict: Verdict, score: f64) -> Self {
+        let near = score as f32;
+        let above = if f64::from(near) < score {
+            near.next_up()
+        } else {
+            near
+        };
+        let verdict = Verdict::SCORED.iter().position(|v| *v == verdict);
+        let score = above.clamp(0.0, 1.0_f32.next_down()).to_bits() & Self::SCORE;
+        Self((verdict.unwrap_or(0) as u32) << 30 | score)
+    }
+
+    fn verdict(self) -> Verdict {
+        let index = (self.0 >> 30) as usize;
+        Verdict::SCORED
+            .get(index)
+            .copied()
+            .unwrap_or(Verdict::Normal)
+    }
+
+    fn score(self) -> f64 {
+        f64::from(f32::from_bits(self.0 & Self::SCORE))
+    }
+}
+
+impl Deref for Model {
+    type Target = More;
+
+    fn deref(&self) -> &More {
+        self.more.as_deref().unwrap_or(&More::NONE)
+    }
+}
+
+impl DerefMut for Model {
+    fn deref_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 }
 
@@ -176,7 +200,37 @@ impl Model {
     /// The newest reading.
     #[must_use]
     pub fn newest(&self) -> Option<Reading> {
-        self.baseline.previous
+        self.newest
+    }
+
+    /// Readings scored.
+    #[must_use]
+    pub fn readings(&self) -> u64 {
+        u64::from(self.turns) << 32 | u64::from(self.readings)
+    }
+
+    /// Time of the first reading scored.
+    #[must_use]
+    pub fn first(&self) -> Option<Timestamp> {
+        self.first
+    }
+
+    /// Mean of all readings scored.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Of the last reading that was scored.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.last.verdict()
+    }
+
+    /// Of the last reading that was scored, in single precision.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        self.last.score()
     }
 
     /// Bytes on the heap, the model itself included.
@@ -195,128 +249,132 @@ impl Model {
             }
         };
         each(size_of::<Self>());
-        each(size_of_val(&*self.scores));
-        if let Some(window) = &self.baseline.window {
+        if let Some(window) = &self.window {
             each(size_of::<Window>());
             window.allocations(&mut each);
         }
-        each(self.baseline.ewma.as_ref().map_or(0, |_| size_of::<Ewma>()));
-        each(
-            self.baseline
-                .cusum
-                .as_ref()
-                .map_or(0, |_| size_of::<Cusum>()),
-        );
-        each(self.baseline.auto.as_ref().map_or(0, |_| size_of::<Auto>()));
-        if let Some(recent) = &self.recent {
-            each(size_of::<Recent>());
-            each(recent.heap_bytes());
-        }
-        if let Some(episode) = &self.alarm.episode {
-            each(size_of::<Episode>());
-            each(episode.acked_by.as_ref().map_or(0, |by| by.len()));
+        if let Some(more) = &self.more {
+            each(size_of::<More>());
+            more.allocations(&mut each);
         }
     }
 
-    /// Sample standard deviation of all readings scored.
+    /// Notes under which number the server's timer knows it, 0: none.
+    pub fn set_timer(&mut self, number: u32) {
+        if self.timer != number {
+            self.timer = number;
+        }
+    }
+
+    /// Notes when the last reading arrived; zero: it does not matter.
+    pub fn set_arrived(&mut self, at: Timestamp) {
+        if self.arrived != at {
+            self.arrived = at;
+        }
+    }
+
+    /// Lets go of room for what it does not have.
+    pub(crate) fn tidy(&mut self) {
+        self.more.take_if(|more| more.is_none());
+    }
+
+    /// Sample standard deviation of all readings scored, in single precision.
     #[must_use]
     pub fn stddev(&self) -> f64 {
-        if self.readings < 2 {
+        let n = self.readings() as f64;
+        if n < 2.0 {
             0.0
         } else {
-            (self.squares / (self.readings - 1) as f64).sqrt()
+            f64::from(self.deviation) * (n / (n - 1.0)).sqrt()
         }
     }
 
     /// A copy for another key: what was learnt, without the alarm. A copied key must not resolve what it never fired.
     #[must_use]
     pub fn copied(&self) -> Self {
-        let alarm = Alarm {
-            episodes: self.alarm.episodes,
-            ..Alarm::default()
-        };
-        Self {
-            alarm,
-            arrived: Timestamp::ZERO,
-            timer: 0,
-            profile: None,
-            epoch: 0,
-            ..self.clone()
+        let mut copy = self.clone();
+        if let Some(more) = &mut copy.more {
+            more.alarm = more.alarm.silenced();
+            (more.arrived, more.timer) = (Timestamp::ZERO, 0);
         }
+        copy.profile = ProfileId::default();
+        copy.tidy();
+        copy
     }
 
     /// Forgets what was learnt. Episodes are counted on: their ids must not come again.
     pub fn reset(&mut self) {
-        let alarm = Alarm {
-            episodes: self.alarm.episodes,
-            ..Alarm::default()
-        };
+        let more = self.more.take().map(|more| {
+            Box::new(More {
+                alarm: more.alarm.silenced(),
+                arrived: more.arrived,
+                timer: more.timer,
+                ..More::NONE
+            })
+        });
         *self = Self {
-            alarm,
-            arrived: self.arrived,
-            timer: self.timer,
+            more,
             ..Self::default()
         };
+        self.tidy();
     }
 
     /// Forgets what rules it goes by, and the timer: its key has changed.
     pub fn renamed(&mut self) {
-        (self.epoch, self.timer) = (0, 0);
+        self.profile = ProfileId::default();
+        if let Some(more) = &mut self.more {
+            more.timer = 0;
+        }
     }
 
     /// The profile it would go by now, without taking it on: looking must not change what replicas hold.
     pub fn profile(&self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
-        match &self.profile {
-            Some(profile) if self.epoch == rules.epoch() => Arc::clone(profile),
-            _ => rules.profile(key),
+        match rules.numbered(self.profile) {
+            Some(profile) => Arc::clone(profile),
+            None => rules.profile(key),
         }
     }
 
-    /// The profile that the last reading was judged by, unless it came from elsewhere since.
+    /// The profile that the last reading was judged by, unless rules have changed since.
     #[must_use]
-    pub fn judged_by(&self) -> Option<&Arc<Profile>> {
-        self.profile.as_ref()
+    pub fn judged_by<'a>(&self, rules: &'a Rules) -> Option<&'a Arc<Profile>> {
+        rules.numbered(self.profile)
     }
 
     /// Takes on the rules as they are now. Rules are matched when a sensor is first seen and when rules change, never
     /// per reading.
     pub(crate) fn follow(&mut self, key: &[u8], rules: &mut Rules) -> Arc<Profile> {
-        if let Some(profile) = self
-            .profile
-            .as_ref()
-            .filter(|_| self.epoch == rules.epoch())
-        {
+        if let Some(profile) = rules.numbered(self.profile) {
             return Arc::clone(profile);
         }
-        let profile = rules.profile(key);
-        self.take_on(Arc::clone(&profile));
-        self.epoch = rules.epoch();
+        let (number, profile) = rules.number(key);
+        self.take_on(&profile);
+        self.profile = number;
         profile
     }
 
     #[cold]
-    fn take_on(&mut self, profile: Arc<Profile>) {
-        self.baseline.fit(&profile);
+    fn take_on(&mut self, profile: &Profile) {
+        self.fit(profile);
         if !profile.listens() {
-            self.arrived = Timestamp::ZERO;
+            self.set_arrived(Timestamp::ZERO);
         }
-        if profile.recent == 0 {
-            self.recent = None;
-        } else {
+        if profile.recent > 0 {
             self.recent
                 .get_or_insert_with(|| Box::new(Recent::new(profile.recent)))
                 .resize(profile.recent);
+        } else if let Some(more) = &mut self.more {
+            more.recent = None;
         }
-        let on = Kind::JUDGING
-            .iter()
-            .filter(|kind| profile.has(**kind))
-            .count();
         // The last score is the only one there is to tell where a single detector is on.
-        let on = if on < 2 { 0 } else { on };
-        if self.scores.len() != on {
-            self.scores = vec![0.0; on].into();
+        let on = match profile.judging().len() {
+            1 => 0,
+            on => on,
+        };
+        if self.scores().len() != on {
+            self.scores = (on > 0).then(|| vec![0.0; on].into());
         }
-        self.profile = Some(profile);
+        self.tidy();
     }
 
     /// Takes in a reading of the sensor at `key`: judge, alarm, learn. The same readings under the same rules leave the
@@ -335,17 +393,18 @@ impl Model {
         rules: &mut Rules,
         outcome: &mut Outcome,
     ) {
-        // Taken out and put back, not cloned: to count references to it costs as much as a detector.
-        let profile = match self.profile.take() {
-            Some(profile) if self.epoch == rules.epoch() => profile,
-            _ => self.follow(key, rules),
-        };
-        self.judge(key, reading, &profile, outcome);
-        self.profile = Some(profile);
+        // Borrowed, not cloned: to count references to it costs as much as a detector.
+        match rules.numbered(self.profile) {
+            Some(profile) => self.judge(key, reading, profile, outcome),
+            None => {
+                let profile = self.follow(key, rules);
+                self.judge(key, reading, &profile, outcome);
+            }
+        }
     }
 
     fn judge(&mut self, key: &[u8], reading: Reading, profile: &Profile, outcome: &mut Outcome) {
-        let newest = self.newest();
+        let newest = self.newest;
         *outcome = Outcome {
             newest,
             archive: profile.archive,
@@ -357,8 +416,10 @@ impl Model {
                 outcome.verdict = Verdict::Late;
                 return;
             }
+            if let Some(more) = &mut self.more {
+                more.streak.end();
+            }
             if reading == newest {
-                self.streak.end();
                 self.duplicates = self.duplicates.saturating_add(1);
                 (outcome.verdict, outcome.archive) = (Verdict::Duplicate, false);
                 return;
@@ -367,19 +428,14 @@ impl Model {
                 self.alarm.clock_set_back(reading.at);
             }
         }
-        self.streak.end();
-        let look = self.baseline.look(reading, profile);
-        self.score(key, reading, profile, look.as_ref(), outcome);
-        self.baseline.learn(
-            reading,
-            matches!(outcome.verdict, Verdict::Warning | Verdict::Critical),
-            profile,
-            look.as_ref(),
-        );
+        let look = self.look(reading, profile);
+        self.score_by_all(key, reading, profile, look.as_ref(), outcome);
+        let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
+        self.learn(reading, anomalous, profile, look.as_ref());
         self.count(reading, outcome);
     }
 
-    fn score(
+    fn score_by_all(
         &mut self,
         key: &[u8],
         reading: Reading,
@@ -387,22 +443,22 @@ impl Model {
         look: Option<&Look>,
         outcome: &mut Outcome,
     ) {
-        let mut on = 0;
         let mut warming: Option<u32> = None;
-        let crossed = self.alarm.crossed();
-        let own = self.alarm.open().map(|episode| episode.kind);
+        let alarm = &(**self).alarm;
+        let (crossed, own) = (alarm.crossed(), alarm.open().map(|episode| episode.kind));
         if own == Some(Kind::Nodata) {
             outcome.own = Some(nodata::judge(None, profile));
         }
-        for kind in Kind::JUDGING.into_iter().filter(|kind| profile.has(*kind)) {
-            let score = match self.baseline.judge(kind, reading, profile, crossed, look) {
+        let on = profile.judging();
+        for (index, kind) in on.iter().enumerate() {
+            let score = match self.ask(*kind, reading, profile, crossed, look) {
                 Judgement::Skipped => 0.0,
                 Judgement::Warming(needed) => {
                     warming = Some(warming.map_or(needed, |least| least.min(needed)));
                     0.0
                 }
                 Judgement::Scored(finding) => {
-                    if own == Some(kind) {
+                    if own == Some(*kind) {
                         outcome.own = Some(finding);
                     }
                     let worse = |best: &Finding| {
@@ -414,15 +470,21 @@ impl Model {
                     finding.score()
                 }
             };
-            if let Some(slot) = self.scores.get_mut(on) {
+            if on.len() > 1
+                && let Some(slot) = self.score_slot(index)
+            {
                 *slot = score as f32;
             }
-            on += 1;
         }
+        // Nothing is the matter, and nothing was.
+        let quiet = self.more.is_none();
         match (&outcome.finding, warming) {
             (Some(finding), _) => {
                 outcome.verdict = Verdict::of(finding.severity);
                 let held = outcome.own.as_ref().and_then(Finding::held);
+                if quiet && finding.severity.is_none() {
+                    return;
+                }
                 let step = match (finding.severity, held) {
                     (None, Some(severity)) => self.alarm.held(reading.at, severity),
                     _ => self
@@ -434,13 +496,17 @@ impl Model {
             (None, _) if profile.has(Kind::Nodata) => {
                 // That it has arrived is all that is known of it, and it is normal.
                 let arrived = nodata::judge(None, profile);
-                let step = self
-                    .alarm
-                    .judged(reading.at, &arrived, profile, || fingerprint(key));
-                outcome.transition = step.transition;
+                if !quiet {
+                    let step = self
+                        .alarm
+                        .judged(reading.at, &arrived, profile, || fingerprint(key));
+                    outcome.transition = step.transition;
+                }
                 outcome.own = Some(arrived);
             }
-            (None, None) if on == 0 => outcome.transition = self.alarm.resolve(reading.at, 0),
+            (None, None) if on.is_empty() && !quiet => {
+                outcome.transition = self.alarm.resolve(reading.at, 0);
+            }
             (None, _) => {}
         }
         if let (None, Some(needed)) = (&outcome.finding, warming) {
@@ -448,15 +514,30 @@ impl Model {
         }
     }
 
+    fn score_slot(&mut self, index: usize) -> Option<&mut f32> {
+        self.more.as_mut()?.scores.as_mut()?.get_mut(index)
+    }
+
     fn count(&mut self, reading: Reading, outcome: &Outcome) {
-        self.readings = self.readings.saturating_add(1);
+        self.readings = match self.readings.checked_add(1) {
+            Some(readings) => readings,
+            None => {
+                self.turns = self.turns.saturating_add(1);
+                0
+            }
+        };
         self.first.get_or_insert(reading.at);
-        (self.verdict, self.score) = (outcome.verdict, outcome.score());
+        self.last = Last::new(outcome.verdict, outcome.score());
+        // Welford 1962, with the mean square instead of the sum of squares: it stays in range, and what it forgets of a
+        // sensor of many millions of readings in single precision is a change that nobody would see.
+        let n = self.readings() as f64;
         let distance = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
-        self.mean = (self.mean + distance / self.readings as f64).clamp(f64::MIN, f64::MAX);
+        self.mean = (self.mean + distance / n).clamp(f64::MIN, f64::MAX);
         let rest = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
-        self.squares = (self.squares + distance * rest).clamp(0.0, f64::MAX);
-        if let Some(recent) = &mut self.recent {
+        let square = f64::from(self.deviation) * f64::from(self.deviation);
+        let square = square + (distance * rest).clamp(0.0, f64::MAX) / n - square / n;
+        self.deviation = square.max(0.0).sqrt().min(f64::from(f32::MAX)) as f32;
+        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
             recent.push(reading);
         }
     }

@@ -113,6 +113,7 @@ pub struct Profile {
     pub recent: usize,
     /// The sensor's unit, as shown.
     pub unit: String,
+    judging: Vec<Kind>,
     origins: Vec<Option<Arc<[u8]>>>,
 }
 
@@ -140,7 +141,7 @@ impl Profile {
         };
         let readings = |setting| u32::try_from(count(setting)).unwrap_or(u32::MAX);
         let flag = |setting| value(setting) == Value::Flag(true);
-        Self {
+        let profile = Self {
             enabled: flag(Setting::Enabled),
             limits: Limits {
                 min: number(Setting::Min),
@@ -185,6 +186,7 @@ impl Profile {
                 Value::Text(unit) => unit,
                 _ => String::new(),
             },
+            judging: Vec::new(),
             origins: Setting::ALL
                 .iter()
                 .map(|s| {
@@ -194,7 +196,18 @@ impl Profile {
                         .and_then(|(.., from)| from.clone())
                 })
                 .collect(),
+        };
+        let on = Kind::JUDGING.into_iter().filter(|kind| profile.has(*kind));
+        Self {
+            judging: on.collect(),
+            ..profile
         }
+    }
+
+    /// The detectors that judge readings, in the order they are asked.
+    #[must_use]
+    pub fn judging(&self) -> &[Kind] {
+        &self.judging
     }
 
     /// Whether a detector is switched on.

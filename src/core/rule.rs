@@ -83,29 +83,31 @@ impl Rule {
 pub struct Rules {
     /// Least specific first.
     rules: Vec<Rule>,
-    /// Changes with every change of a rule, and is never 0, so that a model can tell whether its profile is current.
-    epoch: u32,
     /// Sensors that match the same rules share one profile.
-    profiles: HashMap<Vec<u32>, Arc<Profile>>,
+    profiles: Vec<Arc<Profile>>,
+    /// Their positions, by the rules that match.
+    by_rules: HashMap<Vec<u32>, usize>,
+    /// The number of the first of them. All have others after every change of a rule, so that a model can tell whether its
+    /// profile is current.
+    first: u32,
 }
+
+/// The number of a profile among the rules of a server, as long as no rule changes; by default that of none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProfileId(u32);
 
 impl Default for Rules {
     fn default() -> Self {
         Self {
             rules: Vec::new(),
-            epoch: 1,
-            profiles: HashMap::new(),
+            profiles: Vec::new(),
+            by_rules: HashMap::new(),
+            first: 1,
         }
     }
 }
 
 impl Rules {
-    /// Changes with every change of a rule; never 0.
-    #[must_use]
-    pub fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
     /// All rules, least specific first.
     #[must_use]
     pub fn list(&self) -> &[Rule] {
@@ -188,13 +190,30 @@ impl Rules {
 
     /// The resolved settings of that sensor, shared with every sensor that matches the same rules.
     pub fn profile(&mut self, key: &[u8]) -> Arc<Profile> {
+        self.number(key).1
+    }
+
+    /// The same with its number.
+    pub(crate) fn number(&mut self, key: &[u8]) -> (ProfileId, Arc<Profile>) {
         let matching: Vec<u32> = self.matching(key).map(|(index, _)| index).collect();
-        if let Some(profile) = self.profiles.get(&matching) {
-            return Arc::clone(profile);
-        }
-        let profile = Arc::new(Profile::from_resolved(&self.resolve(key)));
-        self.profiles.insert(matching, Arc::clone(&profile));
-        profile
+        let known = self.by_rules.get(&matching).copied();
+        let (at, profile) = match known.and_then(|at| Some((at, self.profiles.get(at)?))) {
+            Some((at, profile)) => (at, Arc::clone(profile)),
+            None => {
+                let profile = Arc::new(Profile::from_resolved(&self.resolve(key)));
+                let at = self.profiles.len();
+                self.by_rules.insert(matching, at);
+                self.profiles.push(Arc::clone(&profile));
+                (at, profile)
+            }
+        };
+        (ProfileId(self.first.saturating_add(at as u32)), profile)
+    }
+
+    /// The profile of that number, unless rules have changed since it had it.
+    #[must_use]
+    pub fn numbered(&self, ProfileId(number): ProfileId) -> Option<&Arc<Profile>> {
+        self.profiles.get(number.checked_sub(self.first)? as usize)
     }
 
     /// Rules of their own for that sensor alone: those that match it, and over them the changes, as an exact rule for its
@@ -240,8 +259,15 @@ impl Rules {
     }
 
     fn changed(&mut self) {
+        // At least one number is passed over. After four thousand million they begin anew.
+        let used = self.profiles.len().max(1) as u32;
+        self.first = self
+            .first
+            .checked_add(used)
+            .filter(|first| *first < u32::MAX / 2)
+            .unwrap_or(1);
         self.profiles.clear();
-        self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+        self.by_rules.clear();
     }
 }
 
@@ -366,7 +392,7 @@ mod tests {
     #[test]
     fn contradicting_limits_are_refused_and_change_nothing() {
         let mut rules = rules(&[("*", &[(Setting::Min, "10"), (Setting::Max, "20")])]);
-        let (before, epoch) = (rules.list().to_vec(), rules.epoch());
+        let (before, first) = (rules.list().to_vec(), rules.first);
         for (setting, x) in [
             (Setting::Max, 5.0),
             (Setting::CriticalMin, 15.0),
@@ -381,7 +407,7 @@ mod tests {
             );
             assert!(matches!(refused, Err(Error::Limits { .. })), "{setting:?}");
         }
-        assert_eq!((rules.list(), rules.epoch()), (&before[..], epoch));
+        assert_eq!((rules.list(), rules.first), (&before[..], first));
     }
 
     #[test]

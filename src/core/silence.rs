@@ -306,7 +306,7 @@ mod tests {
         );
         let episode = server.sensor.model.alarm.open().unwrap();
         assert_eq!((episode.start, episode.kind), (at(10_000), Kind::Nodata));
-        assert_eq!(server.sensor.model.readings, 2, "a silence is no reading");
+        assert_eq!(server.sensor.model.readings(), 2, "a silence is no reading");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! and the running sums are made anew, so no rounding error lives longer than one turn; a sensor that does not change
 //! has distances, sums and deviation of exactly zero.
 
+use smallvec::SmallVec;
+
 use crate::ranks::Ranks;
 
 /// Relative resolution of the sums between two renewals: the deviation is never taken to be smaller than this share of
@@ -12,12 +14,15 @@ use crate::ranks::Ranks;
 /// subtractions (about 1e-6 of a sum of squares) and far below what a detector could tell apart.
 const RESOLUTION: f64 = 1.0 / 1_048_576.0;
 
+/// Readings of the usual window, the default of a rule.
+const USUAL: usize = 30;
+
 /// The last `capacity` readings of a sensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    pub(crate) capacity: usize,
+    pub(crate) capacity: u16,
     /// Where the next reading goes once the ring is full.
-    pub(crate) next: usize,
+    pub(crate) next: u16,
     /// Readings since the window was begun; saturating.
     pub(crate) seen: u32,
     pub(crate) anchor: f64,
@@ -25,7 +30,8 @@ pub struct Window {
     pub(crate) squares: f64,
     /// Largest distance since the sums were last made anew.
     pub(crate) peak: f64,
-    pub(crate) distances: Vec<f32>,
+    /// The usual window lies beside the rest.
+    pub(crate) distances: SmallVec<[f32; USUAL]>,
     /// The distances by size, while somebody asks for medians.
     pub(crate) ranks: Option<Box<Ranks>>,
 }
@@ -35,14 +41,14 @@ impl Window {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity: capacity.max(2),
+            capacity: u16::try_from(capacity.max(2)).unwrap_or(u16::MAX),
             next: 0,
             seen: 0,
             anchor: 0.0,
             sum: 0.0,
             squares: 0.0,
             peak: 0.0,
-            distances: Vec::new(),
+            distances: SmallVec::new(),
             ranks: None,
         }
     }
@@ -62,7 +68,7 @@ impl Window {
     /// How many readings it may hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        usize::from(self.capacity)
     }
 
     /// Readings since the window was begun.
@@ -71,15 +77,21 @@ impl Window {
         self.seen
     }
 
-    /// Where the distances lie, for a server that moves memory: the contents must stay as they are.
-    pub fn vectors_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
-        let ranks = self.ranks.as_mut().map(|ranks| &mut ranks.values);
-        [&mut self.distances].into_iter().chain(ranks)
+    /// Gives the vectors on the heap to a server that moves memory: it gives each back with the same contents.
+    pub fn relocate(&mut self, moved: impl Fn(Vec<f32>) -> Vec<f32>) {
+        if self.distances.spilled() {
+            self.distances = moved(std::mem::take(&mut self.distances).into_vec()).into();
+        }
+        if let Some(ranks) = &mut self.ranks {
+            ranks.values = moved(std::mem::take(&mut ranks.values));
+        }
     }
 
     /// Tells the bytes of each allocation behind it.
     pub(crate) fn allocations(&self, tell: &mut impl FnMut(usize)) {
-        tell(self.distances.capacity() * size_of::<f32>());
+        if self.distances.spilled() {
+            tell(self.distances.capacity() * size_of::<f32>());
+        }
         if let Some(ranks) = &self.ranks {
             tell(size_of::<Ranks>());
             ranks.allocations(tell);
@@ -158,13 +170,14 @@ impl Window {
         }
         self.seen = self.seen.saturating_add(1);
         let distance = self.distance(value);
-        if self.distances.len() < self.capacity {
+        if self.distances.len() < self.capacity() {
             self.reserve();
             self.distances.push(distance);
             if let Some(ranks) = &mut self.ranks {
-                ranks.insert(distance, self.distances.capacity());
+                let room = self.distances.capacity().min(usize::from(self.capacity));
+                ranks.insert(distance, room);
             }
-        } else if let Some(oldest) = self.distances.get_mut(self.next) {
+        } else if let Some(oldest) = self.distances.get_mut(usize::from(self.next)) {
             let old = std::mem::replace(oldest, distance);
             if let Some(ranks) = &mut self.ranks {
                 ranks.replace(old, distance);
@@ -194,7 +207,7 @@ impl Window {
             seen: 0,
             ..Self::new(capacity)
         };
-        let skip = self.len().saturating_sub(window.capacity);
+        let skip = self.len().saturating_sub(window.capacity());
         self.oldest_first()
             .skip(skip)
             .for_each(|d| window.push(self.anchor + f64::from(d)));
@@ -207,8 +220,8 @@ impl Window {
     }
 
     fn oldest_first(&self) -> impl Iterator<Item = f32> {
-        let (newer, older) = match self.distances.split_at_checked(self.next) {
-            Some(parts) if self.len() == self.capacity => parts,
+        let (newer, older) = match self.distances.split_at_checked(usize::from(self.next)) {
+            Some(parts) if self.len() == self.capacity() => parts,
             _ => (&self.distances[..], &[][..]),
         };
         older.iter().chain(newer).copied()
@@ -259,7 +272,7 @@ impl Window {
     fn reserve(&mut self) {
         let len = self.distances.len();
         if len == self.distances.capacity() {
-            let grown = (len * 2).clamp(8, self.capacity.max(8)).min(self.capacity);
+            let grown = (len * 2).min(self.capacity());
             self.distances
                 .reserve_exact(grown.saturating_sub(len).max(1));
         }
@@ -337,9 +350,10 @@ mod tests {
         for capacity in [2, 7, 30, 1000] {
             let mut window = Window::new(capacity);
             (0..capacity * 2).for_each(|x| window.push(x as f64));
+            let beside = if capacity > USUAL { capacity * 4 } else { 0 };
             let mut bytes = 0;
             window.allocations(&mut |each| bytes += each);
-            assert_eq!(bytes, capacity * 4);
+            assert_eq!(bytes, beside);
         }
     }
 }

@@ -377,18 +377,19 @@ unsafe extern "C" fn defrag(
         unsafe {
             *value = moved(*value);
             let model = &mut *(*value).cast::<Model>();
-            if let Some(window) = model.baseline.window.take() {
+            if let Some(window) = model.window.take() {
                 let mut window = Box::from_raw(
                     moved(Box::into_raw(window).cast()).cast::<anomaly_core::window::Window>(),
                 );
-                for values in window.vectors_mut() {
-                    if values.capacity() > 0 {
-                        let mut old = ManuallyDrop::new(std::mem::take(values));
-                        let start = moved(old.as_mut_ptr().cast()).cast();
-                        *values = Vec::from_raw_parts(start, old.len(), old.capacity());
+                window.relocate(|values: Vec<f32>| {
+                    if values.capacity() == 0 {
+                        return values;
                     }
-                }
-                model.baseline.window = Some(window);
+                    let mut old = ManuallyDrop::new(values);
+                    let start = moved(old.as_mut_ptr().cast()).cast();
+                    Vec::from_raw_parts(start, old.len(), old.capacity())
+                });
+                model.window = Some(window);
             }
         }
         OK

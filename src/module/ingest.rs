@@ -301,13 +301,13 @@ fn take<'a>(
             if was_open != model.alarm.open().is_some() {
                 state.track(db, name, model);
             }
-            let profile = model.judged_by();
+            let profile = model.judged_by(&state.rules);
             let arrival = arrival.filter(|_| profile.is_some_and(|profile| profile.listens()));
             // A series that is created, an alert and an explanation need it.
             let wanted = outcome.newest.is_none() || outcome.transition.is_some() || given.explain;
             let profile = profile.filter(|_| wanted).map(Arc::clone);
             if let Some(now) = arrival {
-                model.arrived = now;
+                model.set_arrived(now);
                 if model.timer == 0 {
                     state.time(db, name, model, Timestamp::ZERO, now);
                     timed = true;

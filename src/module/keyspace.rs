@@ -162,7 +162,7 @@ fn arrived(ctx: Ctx, name: Str<'_>, is_new: bool) {
     if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
         if is_new {
-            model.arrived = Timestamp::ZERO;
+            model.set_arrived(Timestamp::ZERO);
         }
         let now = ctx.now();
         let unknown = model.arrived == Timestamp::ZERO;

@@ -76,13 +76,13 @@ impl State {
             (true, Some(due)) => self.timers.put_off(model.timer, due),
             (true, None) => {
                 self.timers.remove(model.timer);
-                model.timer = 0;
+                model.set_timer(0);
             }
             (false, Some(due)) => {
                 let place = (db, key.to_vec());
-                model.timer = self.timers.add(due, Timed { place, since });
+                model.set_timer(self.timers.add(due, Timed { place, since }));
             }
-            (false, None) => model.timer = 0,
+            (false, None) => model.set_timer(0),
         }
     }
 

@@ -33,16 +33,16 @@ pub fn reply(
     bytes: usize,
 ) -> Reply {
     let newest = model.newest();
-    let known = |x: f64| Reply::double((model.readings > 0).then_some(x));
+    let known = |x: f64| Reply::double((model.readings() > 0).then_some(x));
     let recent = model.recent.as_deref();
     Reply::map([
-        ("readings", Reply::count(model.readings)),
+        ("readings", Reply::count(model.readings())),
         ("late", Reply::count(model.late)),
         ("duplicates", Reply::count(model.duplicates)),
         (
             "first",
             model
-                .first
+                .first()
                 .map_or(Reply::Null, |at| Reply::Int(at.millis())),
         ),
         (
@@ -50,10 +50,10 @@ pub fn reply(
             newest.map_or(Reply::Null, |r| Reply::Int(r.at.millis())),
         ),
         ("value", Reply::double(newest.map(|r| r.value))),
-        ("mean", known(model.mean)),
+        ("mean", known(model.mean())),
         ("stddev", known(model.stddev())),
-        ("score", known(model.score)),
-        ("verdict", Reply::text(model.verdict.word())),
+        ("score", known(model.score())),
+        ("verdict", Reply::text(model.verdict().word())),
         ("episode", episode(model)),
         ("detectors", detectors(model, profile, now)),
         (
@@ -122,13 +122,13 @@ fn episode(model: &Model) -> Reply {
 /// Each detector that is on: its score of the last reading, or of the time since, and what it expects of the next.
 fn detectors(model: &Model, profile: &Profile, now: Timestamp) -> Reply {
     let on = Kind::JUDGING.into_iter().filter(|kind| profile.has(*kind));
-    let mut baseline = model.baseline.clone();
-    baseline.fit(profile);
+    let mut fitted = model.clone();
+    fitted.fit(profile);
     let rows = on.enumerate().map(|(index, kind)| {
         let score = model
-            .scores
+            .scores()
             .get(index)
-            .map_or(model.score, |score| f64::from(*score));
+            .map_or(model.score(), |score| f64::from(*score));
         // A reading a second on, like the last, tells the band without changing anything.
         let last = model.newest().unwrap_or(Reading {
             at: Timestamp::ZERO,
@@ -138,8 +138,8 @@ fn detectors(model: &Model, profile: &Profile, now: Timestamp) -> Reply {
             at: last.at.plus(1000),
             ..last
         };
-        let look = baseline.look(next, profile);
-        let judged = baseline.judge(kind, next, profile, model.alarm.crossed(), look.as_ref());
+        let look = fitted.look(next, profile);
+        let judged = fitted.ask(kind, next, profile, model.alarm.crossed(), look.as_ref());
         (kind.word(), detector(score, judged, kind, profile))
     });
     let silence = profile.has(Kind::Nodata).then(|| {

@@ -482,8 +482,8 @@ fn info_has_the_fields_of_the_design_for_a_sensor_of_any_age() {
 fn info_tells_how_many_readings_a_detector_still_needs() {
     let mut sensor = Sensor::new("zscore 3 rate 1");
     for (readings, zscore, rate) in [(0, 30, 1), (1, 29, 0), (30, 0, 0)] {
-        while sensor.model.readings < readings {
-            sensor.add(sensor.model.readings as i64 * 1000, 1.0);
+        while sensor.model.readings() < readings {
+            sensor.add(sensor.model.readings() as i64 * 1000, 1.0);
         }
         let info = told(&mut sensor);
         for (name, needed) in [("zscore", zscore), ("rate", rate)] {

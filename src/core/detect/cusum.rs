@@ -314,7 +314,7 @@ mod tests {
             (found.lower, found.upper)
         };
         assert_eq!(band(&mut sensor), (Some(-16.0), Some(16.0)));
-        sensor.model.baseline.cusum.as_mut().unwrap().above = 6.0;
+        sensor.model.cusum.as_mut().unwrap().above = 6.0;
         assert_eq!(band(&mut sensor), (Some(-16.0), Some(10.0)));
         sensor.set("mindev 12 direction high");
         assert_eq!(band(&mut sensor), (None, Some(12.0)));

@@ -1,7 +1,7 @@
 //! Detectors: each turns a reading into a ratio of its statistic to its threshold, so that all scores can be compared.
 //!
 //! A detector is one file with one function `judge`, which looks and does not learn; what it needs of the past is kept in
-//! the [`Baseline`] and taken in by [`Baseline::learn`]. The contract that all keep is in `contract.rs`.
+//! the [`Model`] and taken in by its `learn`. The contract that all keep is in `contract.rs`.
 
 pub mod auto;
 pub mod cusum;
@@ -20,9 +20,10 @@ pub use self::auto::{Auto, Look};
 pub use self::cusum::Cusum;
 pub use self::ewma::Ewma;
 pub use crate::kind::Kind;
+use crate::model::Model;
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::units::{Severity, Side, Timestamp, score};
+use crate::units::{Severity, Side, score};
 use crate::window::Window;
 
 /// Ratios end here, so that a change of a sensor that never changed has a score below 1 and no infinity.
@@ -177,25 +178,6 @@ pub enum Judgement {
     Scored(Finding),
 }
 
-/// What detectors know of a sensor's past.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Baseline {
-    /// The rolling window, while a detector that uses it is on.
-    pub window: Option<Box<Window>>,
-    /// The weighted mean, while `ewma` is on.
-    pub ewma: Option<Box<Ewma>>,
-    /// The cumulative sums, while `cusum` is on.
-    pub cusum: Option<Box<Cusum>>,
-    /// What `auto` has learnt, while it is on.
-    pub auto: Option<Box<Auto>>,
-    /// The newest reading.
-    pub previous: Option<Reading>,
-    /// Time of the first reading that had the value of the newest one, of those in a row.
-    pub changed: Timestamp,
-    /// Readings scored; saturating.
-    pub readings: u32,
-}
-
 /// Which sides of the limits an open episode has crossed: there, the margin holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crossed {
@@ -205,15 +187,25 @@ pub struct Crossed {
     pub low: bool,
 }
 
-impl Baseline {
+/// What detectors know of a sensor's past.
+impl Model {
     /// Makes the state fit the profile: what is on has its state, what is off has none. Depends on nothing but the two,
     /// so that every server that does it before a reading comes to the same state.
-    pub fn fit(&mut self, profile: &Profile) {
-        keep(&mut self.ewma, profile.has(Kind::Ewma));
-        keep(&mut self.cusum, profile.has(Kind::Cusum));
-        keep(&mut self.auto, profile.has(Kind::Auto));
-        if let Some(auto) = &mut self.auto {
-            auto.fit(profile.season);
+    pub(crate) fn fit(&mut self, profile: &Profile) {
+        if [Kind::Ewma, Kind::Cusum, Kind::Auto]
+            .iter()
+            .any(|kind| profile.has(*kind))
+            || self.more.is_some()
+        {
+            keep(&mut self.ewma, profile.has(Kind::Ewma));
+            keep(&mut self.cusum, profile.has(Kind::Cusum));
+            keep(&mut self.auto, profile.has(Kind::Auto));
+            if let Some(auto) = &mut self.auto {
+                auto.fit(profile.season);
+            }
+            if !profile.has(Kind::Stuck) {
+                self.changed = None;
+            }
         }
         let ranked = profile.has(Kind::Mad);
         if !ranked && !profile.has(Kind::Zscore) {
@@ -231,14 +223,14 @@ impl Baseline {
 
     /// What `auto` sees in a reading, while it is on: to be judged by, and then learnt from.
     #[must_use]
-    pub fn look(&self, reading: Reading, profile: &Profile) -> Option<Look> {
-        let auto = self.auto.as_ref()?;
-        Some(auto.look(reading, self.previous, profile))
+    pub(crate) fn look(&self, reading: Reading, profile: &Profile) -> Option<Look> {
+        let auto = self.more.as_ref()?.auto.as_ref()?;
+        Some(auto.look(reading, self.newest, profile))
     }
 
     /// Asks one detector, which must be on.
     #[must_use]
-    pub fn judge(
+    pub(crate) fn ask(
         &self,
         kind: Kind,
         reading: Reading,
@@ -260,35 +252,37 @@ impl Baseline {
     }
 
     /// Takes in a reading. An anomalous one does not enter the statistics where `learn` is no.
-    pub fn learn(
+    pub(crate) fn learn(
         &mut self,
         reading: Reading,
         anomalous: bool,
         profile: &Profile,
         look: Option<&Look>,
     ) {
-        if let (Some(auto), Some(look)) = (&mut self.auto, look) {
-            auto.learn(look, profile);
+        let previous = self.newest.replace(reading);
+        if profile.has(Kind::Stuck) {
+            let same = previous
+                .filter(|previous| previous.value == reading.value && previous.at <= reading.at);
+            self.changed = Some(same.map_or(reading.at, |same| self.changed.unwrap_or(same.at)));
         }
-        let stays = self
-            .previous
-            .is_some_and(|previous| previous.value == reading.value && previous.at <= reading.at);
-        if !stays {
-            self.changed = reading.at;
+        let enters = !anomalous || profile.learn;
+        if let Some(more) = &mut self.more {
+            if let (Some(auto), Some(look)) = (&mut more.auto, look) {
+                auto.learn(look, profile);
+            }
+            if let Some(cusum) = &mut more.cusum {
+                cusum.learn(reading.value, anomalous, profile);
+            }
+            if let Some(ewma) = &mut more.ewma
+                && enters
+            {
+                ewma.learn(reading.value, profile.alpha);
+            }
         }
-        self.previous = Some(reading);
-        self.readings = self.readings.saturating_add(1);
-        if let Some(cusum) = &mut self.cusum {
-            cusum.learn(reading.value, anomalous, profile);
-        }
-        if anomalous && !profile.learn {
-            return;
-        }
-        if let Some(window) = &mut self.window {
+        if let Some(window) = &mut self.window
+            && enters
+        {
             window.push(reading.value);
-        }
-        if let Some(ewma) = &mut self.ewma {
-            ewma.learn(reading.value, profile.alpha);
         }
     }
 }

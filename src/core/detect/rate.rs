@@ -2,21 +2,19 @@
 //!
 //! Two readings of one instant have no rate and are skipped.
 
-use super::{Baseline, Detail, Finding, HIGHEST_RATIO, Judgement, Kind, grade};
+use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, grade};
+use crate::model::Model;
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::units::Side;
 
 /// Judges the change from the reading before.
 #[must_use]
-pub fn judge(baseline: &Baseline, reading: Reading, profile: &Profile) -> Judgement {
+pub fn judge(model: &Model, reading: Reading, profile: &Profile) -> Judgement {
     let limit = profile.rate.unwrap_or(f64::INFINITY);
-    let missing = profile
-        .warmup
-        .unwrap_or(1)
-        .max(1)
-        .saturating_sub(baseline.readings);
-    let Some(previous) = baseline.previous.filter(|_| missing == 0) else {
+    let seen = u32::try_from(model.readings()).unwrap_or(u32::MAX);
+    let missing = profile.warmup.unwrap_or(1).max(1).saturating_sub(seen);
+    let Some(previous) = model.newest().filter(|_| missing == 0) else {
         return Judgement::Warming(missing.max(1));
     };
     let seconds = reading.at.since(previous.at) as f64 / 1e3;

@@ -4,19 +4,20 @@
 //! sends nothing is `nodata`'s business. Any other value is a change, however small. `direction`, `mindev` and `warmup` do
 //! not concern it: there is no deviation, and nothing to learn.
 
-use super::{Baseline, Detail, Finding, HIGHEST_RATIO, Judgement, Kind, severity};
+use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, severity};
+use crate::model::Model;
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::units::Side;
 
 /// Judges how long the value has been what it is.
 #[must_use]
-pub fn judge(baseline: &Baseline, reading: Reading, profile: &Profile) -> Judgement {
+pub fn judge(model: &Model, reading: Reading, profile: &Profile) -> Judgement {
     let limit = profile.stuck.map_or(f64::INFINITY, |ms| ms as f64);
-    let unchanged = baseline
-        .previous
-        .filter(|previous| previous.value == reading.value)
-        .map(|_| reading.at.since(baseline.changed).max(0));
+    let unchanged = model
+        .newest()
+        .filter(|newest| newest.value == reading.value)
+        .map(|newest| reading.at.since(model.changed.unwrap_or(newest.at)).max(0));
     let ratio = (unchanged.unwrap_or(0) as f64 / limit).min(HIGHEST_RATIO);
     Judgement::Scored(Finding {
         kind: Kind::Stuck,
@@ -82,13 +83,15 @@ mod tests {
     }
 
     #[test]
-    fn switched_on_it_knows_since_when_the_value_is_what_it_is() {
+    fn switched_on_it_counts_from_the_newest_reading_on() {
         let mut sensor = Sensor::new("max 99");
         sensor.add(0, 1.0);
         sensor.add(10_000, 2.0);
         sensor.add(50_000, 2.0);
         sensor.set("stuck 60000");
-        let found = sensor.ask(70_001, 2.0).finding.unwrap();
+        assert_eq!(sensor.ask(110_000, 2.0).verdict, Verdict::Normal);
+        sensor.add(60_000, 2.0);
+        let found = sensor.ask(110_001, 2.0).finding.unwrap();
         assert_eq!(found.kind, Kind::Stuck);
         assert_eq!(found.detail, Detail::Unchanged { ms: Some(60_001) });
     }
@@ -103,7 +106,7 @@ mod tests {
         }
         let newest = sensor.model.newest().unwrap();
         assert_eq!(newest, reading(39_000, 5.0));
-        let since = sensor.model.baseline.changed.millis();
+        let since = sensor.model.changed.unwrap().millis();
         assert!((29_000..39_000).contains(&since), "{since}");
         assert_eq!(sensor.ask(80_000, 5.0).verdict, Verdict::Normal);
     }

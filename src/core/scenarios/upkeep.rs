@@ -67,7 +67,7 @@ fn saved(run: &Run) -> Result<Vec<Sample>, Error> {
             stored.model = codec::load(&codec::save(&stored.model))?;
         }
         let fired = (kept.fires(at, value), stored.fires(at, value));
-        let scores = (kept.model.score.to_bits(), stored.model.score.to_bits());
+        let scores = (kept.model.score().to_bits(), stored.model.score().to_bits());
         if fired.0 != fired.1 || scores.0 != scores.1 {
             differ += 1;
         }

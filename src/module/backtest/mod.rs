@@ -158,7 +158,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
 fn series_of(ctx: Ctx, name: &[u8], user: Option<&User>) -> Result<Option<Series>, Error> {
     let sensor = ctx.string(name);
     let known = datatype::model(&mut Key::open(ctx, sensor.borrow(), Mode::Look))?.is_some();
-    let series = key::series(name);
+    let series = key::series(name).into_vec();
     let name = ctx.string(&series);
     if user.is_some_and(|user| !user.may_read(name.borrow())) {
         return Err(Error::SeriesPermission { series });

@@ -245,11 +245,11 @@ fn with_for_as_many_readings_in_a_row_must_be_abnormal() {
 fn with_learn_no_abnormal_readings_do_not_move_the_baseline() {
     for (settings, moves) in [("auto on learn no", false), ("auto on learn yes", true)] {
         let mut sensor = noisy(settings, READ);
-        let before = sensor.model.baseline.auto.clone().unwrap();
+        let before = sensor.model.auto.clone().unwrap();
         for i in 0..20 {
             sensor.add((READ + i) * MINUTE, 500.0);
         }
-        let after = sensor.model.baseline.auto.as_ref().unwrap();
+        let after = sensor.model.auto.as_ref().unwrap();
         assert_eq!(after.tracks != before.tracks, moves, "{settings}");
         assert_eq!(after.profile != before.profile, moves, "{settings}");
     }
@@ -321,10 +321,10 @@ fn what_is_usual_at_a_time_of_day_is_learnt_and_told() {
 #[test]
 fn another_season_begins_another_profile_and_keeps_the_rest() {
     let mut sensor = noisy("auto on", READ);
-    let before = sensor.model.baseline.auto.clone().unwrap();
+    let before = sensor.model.auto.clone().unwrap();
     sensor.set("season 3600000");
     sensor.add(READ * MINUTE, 20.0);
-    let after = sensor.model.baseline.auto.as_ref().unwrap();
+    let after = sensor.model.auto.as_ref().unwrap();
     assert_eq!(after.profile.readings.iter().filter(|n| **n > 0).count(), 1);
     assert_eq!(after.readings, before.readings + 1);
 }
@@ -382,8 +382,8 @@ fn it_takes_the_bytes_that_are_documented() {
     assert!(matches!(
         sensor
             .model
-            .baseline
             .auto
+            .as_ref()
             .unwrap()
             .look(reading(0, 1.0), None, &Sensor::new("").profile())
             .judgement(),
