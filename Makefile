@@ -2,7 +2,7 @@
 # directory may have a space in its name and make cannot quote.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build dev demo test test-matrix test-valgrind scenarios soak fmt clippy boundaries clean distclean
+.PHONY: help setup build dev demo bench test test-matrix test-valgrind scenarios soak fmt clippy boundaries clean distclean
 
 # what the set-up wrote: servers, libclang
 ENV = . "$${BOOTSTRAP_CACHE:-./.cache}/env"
@@ -23,10 +23,14 @@ demo: build ## watch anomalies of simulated sensors being caught (DEMO_SECONDS=6
 dev: setup # what the server suite tests: built by the suite too, here with its progress in sight
 	@$(ENV) && cargo build --locked -p redis-anomaly && cargo build --locked -p anomaly
 
+bench: build ## what detection costs the server, against its own commands; BENCH='--quick' for a look, '--record docs/benchmarks' to keep it
+	@$(ENV) && exec scripts/bench.sh $(BENCH)
+
 test: setup ## format, lints, boundaries, every test
 	@$(ENV) && cargo fmt --all --check
 	@$(ENV) && cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/boundaries.sh
+	@scripts/instructions.sh
 	@$(MAKE) --no-print-directory dev
 	@$(ENV) && cargo test --workspace --locked
 

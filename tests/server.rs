@@ -12,6 +12,8 @@ mod add;
 mod alerts;
 mod backlog;
 mod backtest;
+mod benchmark;
+mod bytes;
 mod cluster;
 mod cluster_live;
 mod commands;

@@ -1,21 +1,20 @@
 //! `anomaly demo`: a private server, simulated racks, alerts as they fire, and an honest summary.
 
 mod judge;
-mod private;
 mod scene;
 mod summary;
 mod watcher;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::demo::judge::Judgement;
-use crate::demo::private::PrivateServer;
 use crate::demo::scene::Scene;
 use crate::demo::summary::Summary;
 use crate::demo::watcher::Watcher;
 use crate::moment::now_ms;
+use crate::private::PrivateServer;
 use crate::sender::{Sender, Via};
 use crate::stop::Stop;
 use crate::terminal::stdout_takes_colour;
@@ -55,8 +54,11 @@ Example:
                --timeseries /usr/lib/redis/redistimeseries.so --seconds 30";
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {
-    let private =
-        PrivateServer::start(&args.server, &args.module, args.timeseries.as_deref(), stop)?;
+    let modules: Vec<&Path> = (args.timeseries.iter())
+        .chain([&args.module])
+        .map(PathBuf::as_path)
+        .collect();
+    let private = PrivateServer::start(&args.server, &modules, &[], stop)?;
     let mut connection = private.server.connect_with_module()?;
     let mut scene = Scene::new(args.seconds, args.seed, now_ms());
     scene.set_rules(&mut connection)?;

@@ -4,6 +4,7 @@
 
 mod alert;
 mod alerts;
+mod bench;
 mod cluster;
 mod config;
 mod demo;
@@ -12,6 +13,7 @@ mod evaluate;
 mod inject;
 mod load;
 mod moment;
+mod private;
 mod replay;
 mod sender;
 mod server;
@@ -55,6 +57,7 @@ enum Command {
     Demo(demo::Args),
     Evaluate(evaluate::Args),
     Config(config::Args),
+    Bench(bench::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -89,14 +92,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The demo starts a server of its own: its help does not offer `--url`.
+/// The demo and the benchmark start servers of their own: their help does not offer `--url`.
 fn command_line() -> clap::Command {
     let command = Cli::command();
     let url = command
         .get_arguments()
         .find(|argument| argument.get_id() == "url")
         .cloned();
-    command.mut_subcommand("demo", |demo| demo.args(url.map(|url| url.hide(true))))
+    let hidden = url.map(|url| url.hide(true));
+    command
+        .mut_subcommand("demo", |demo| demo.args(hidden.clone()))
+        .mut_subcommand("bench", |bench| bench.args(hidden))
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
@@ -106,6 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&Server::new(&cli.url)?, &args, &stop),
         Command::Alerts(args) => alerts::run(&Server::new(&cli.url)?, &args, &stop),
         Command::Demo(args) => demo::run(&args, &stop),
+        Command::Bench(args) => bench::run(&args, &stop),
         Command::Config(args) => config::run(&Server::new(&cli.url)?, &args),
         Command::Evaluate(args) => evaluate::run(&Server::new(&cli.url)?, &args, &stop),
     }
@@ -129,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_offers_no_server_to_talk_to() {
-        for (name, offered) in [("demo", false), ("load", true)] {
+    fn what_starts_its_own_server_offers_none_to_talk_to() {
+        for (name, offered) in [("demo", false), ("bench", false), ("load", true)] {
             let words = ["anomaly", name, "--help"];
             let help = command_line().try_get_matches_from(words).unwrap_err();
             assert_eq!(help.to_string().contains("--url"), offered, "{name}");

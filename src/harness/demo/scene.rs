@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use redis::{Connection, Value};
 
-use super::private::PrivateServer;
 use crate::alert::bytes;
 use crate::inject::{Injection, Kind, Plan, Span};
+use crate::private::PrivateServer;
 use crate::sender::{Reading, Sender, Sensor};
 use crate::server::plain;
 use crate::signal::{Shape, Signal};

@@ -54,26 +54,23 @@ pub(crate) struct PrivateServer {
 }
 
 impl PrivateServer {
-    /// Starts the server and waits until it answers.
+    /// Starts the server with these modules, and lines of redis.conf beside its own, and waits until it answers.
     pub(crate) fn start(
         program: &Path,
-        module: &Path,
-        timeseries: Option<&Path>,
+        modules: &[&Path],
+        settings: &[String],
         stop: &Stop,
     ) -> anyhow::Result<Self> {
-        let mut modules = Vec::new();
-        for path in timeseries.into_iter().chain([module]) {
+        let mut lines = settings.to_vec();
+        for path in modules {
             let path = path
                 .canonicalize()
                 .with_context(|| format!("cannot find {}", path.display()))?;
-            modules.push(
-                path.to_str()
-                    .context("a module's path must be UTF-8")?
-                    .to_owned(),
-            );
+            let path = path.to_str().context("a module's path must be UTF-8")?;
+            lines.push(format!("loadmodule {}", quoted(path)));
         }
         for _ in 0..PORTS_TRIED {
-            let mut private = Self::spawn(program, &modules)?;
+            let mut private = Self::spawn(program, &lines)?;
             match private.wait(stop)? {
                 Started::Answers => return Ok(private),
                 Started::PortTaken => {}
@@ -82,9 +79,9 @@ impl PrivateServer {
         bail!("no free port was found on the loopback interface")
     }
 
-    fn spawn(program: &Path, modules: &[String]) -> anyhow::Result<Self> {
+    fn spawn(program: &Path, lines: &[String]) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new()
-            .prefix("anomaly-demo-")
+            .prefix("anomaly-")
             .tempdir()
             .context("cannot make a directory")?;
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
@@ -94,12 +91,13 @@ impl PrivateServer {
             "bind 127.0.0.1\nport {port}\nsave \"\"\nappendonly no\ndir {}\n",
             quoted(&dir.path().to_string_lossy())
         );
-        for module in modules {
-            text += &format!("loadmodule {}\n", quoted(module));
+        for line in lines {
+            text += line;
+            text.push('\n');
         }
         fs::write(&conf, text).context("cannot write to a new directory")?;
         let mut shell = Command::new("/bin/sh")
-            .args(["-c", LEASH, "anomaly-demo"])
+            .args(["-c", LEASH, "anomaly"])
             .args([dir.path(), program, &conf])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
