@@ -444,7 +444,7 @@ impl Model {
         outcome: &mut Outcome,
     ) {
         let mut warming: Option<u32> = None;
-        let alarm = &(**self).alarm;
+        let alarm = &self.alarm;
         let (crossed, own) = (alarm.crossed(), alarm.open().map(|episode| episode.kind));
         if own == Some(Kind::Nodata) {
             outcome.own = Some(nodata::judge(None, profile));

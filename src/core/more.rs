@@ -82,9 +82,9 @@ impl More {
     /// Tells the bytes of each allocation behind it, 0 for one that is not there.
     pub(crate) fn allocations(&self, tell: &mut impl FnMut(usize)) {
         tell(size_of_val(self.scores()));
-        tell(boxed(self.ewma.as_ref()));
-        tell(boxed(self.cusum.as_ref()));
-        tell(boxed(self.auto.as_ref()));
+        tell(boxed(self.ewma.as_deref()));
+        tell(boxed(self.cusum.as_deref()));
+        tell(boxed(self.auto.as_deref()));
         if let Some(recent) = &self.recent {
             tell(size_of::<Recent>());
             tell(recent.heap_bytes());
@@ -96,6 +96,6 @@ impl More {
     }
 }
 
-fn boxed<T>(it: Option<&Box<T>>) -> usize {
-    it.map_or(0, |_| size_of::<T>())
+fn boxed<T>(it: Option<&T>) -> usize {
+    it.map_or(0, size_of_val)
 }

@@ -108,7 +108,7 @@ pub(crate) fn begin(ctx: Ctx, query: Query) -> Result<(), Error> {
                 ctx.reply_null();
                 return Ok(());
             };
-            let step = Step::Sensor(name.clone(), rules_of(name, &query)?);
+            let step = Step::Sensor(name.clone(), Box::new(rules_of(name, &query)?));
             (None, Some((first, step)))
         }
     };
@@ -301,7 +301,7 @@ impl Job {
             Ok(Some(series)) => match rules_of(&name, &self.query) {
                 Ok(rules) => {
                     self.series = Some(series);
-                    Ok(Some(Step::Sensor(name, rules)))
+                    Ok(Some(Step::Sensor(name, Box::new(rules))))
                 }
                 Err(_) => Ok(Some(Step::Lost)),
             },

@@ -20,7 +20,7 @@ const NICENESS: i32 = 10;
 /// What the main thread hands over.
 pub(super) enum Step {
     /// What follows is of this sensor.
-    Sensor(Vec<u8>, Sides<Rules>),
+    Sensor(Vec<u8>, Box<Sides<Rules>>),
     /// Its next samples; whether they are the last.
     Samples(Vec<Sample>, bool),
     /// The sensor's series cannot be read, or not any further.
