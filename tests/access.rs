@@ -1,7 +1,8 @@
 //! Access rights: who may do what with which sensors.
 
 use anomaly_tests::{Server, assert_same, call, field, int, list, text, try_call};
-use redis::Connection;
+use redis::{Connection, Value};
+use std::collections::BTreeSet;
 
 #[test]
 fn there_is_a_category_of_our_own_by_which_rights_are_given() {
@@ -180,27 +181,149 @@ fn rules_and_watches_are_for_administrators() {
     }
 }
 
+/// `%R~`: what a user may not read is not told of, by whatever way the user asks.
+#[test]
+fn open_episodes_are_told_to_those_who_may_read_the_sensor() {
+    let server = Server::start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "5"]);
+    for sensor in ["hall:1", "hall:2", "lab:1", "roof:1"] {
+        server.cmd(&["ANOMALY.ADD", sensor, "*", "9"]);
+    }
+    let reads = [
+        "+anomaly.alerts",
+        "+eval",
+        "+multi",
+        "+exec",
+        "%R~hall:*",
+        "%W~lab:*",
+    ];
+    let mut reader = user(&server, "reader", &reads);
+    let mut all = user(&server, "all", &["+anomaly.alerts", "+eval", "allkeys"]);
+    let sensors = |reply: &Value| -> Vec<String> {
+        let rows = list(reply);
+        rows.iter().map(|row| text(&field(row, "sensor"))).collect()
+    };
+    let ask = ["ANOMALY.ALERTS"];
+    assert_eq!(sensors(&call(&mut reader, &ask)), ["hall:1", "hall:2"]);
+    let one = call(
+        &mut reader,
+        &["ANOMALY.ALERTS", "COUNT", "1", "MATCH", "*:1"],
+    );
+    assert_eq!(sensors(&one), ["hall:1"]);
+    let none = call(&mut reader, &["ANOMALY.ALERTS", "MATCH", "lab:*"]);
+    assert!(sensors(&none).is_empty());
+    assert_eq!(sensors(&call(&mut all, &ask)).len(), 4);
+    // The sensors of a reply that a script flattens.
+    let script = [
+        "EVAL",
+        "local all = {} for _, row in ipairs(redis.call('ANOMALY.ALERTS')) do all[#all + 1] = row[2] end return all",
+        "0",
+    ];
+    let told = |reply: &Value| -> Vec<String> { list(reply).iter().map(text).collect() };
+    assert_eq!(told(&call(&mut reader, &script)), ["hall:1", "hall:2"]);
+    assert_eq!(told(&call(&mut all, &script)).len(), 4);
+    call(&mut reader, &["MULTI"]);
+    call(&mut reader, &ask);
+    let done = list(&call(&mut reader, &["EXEC"]));
+    assert_eq!(sensors(&done[0]), ["hall:1", "hall:2"]);
+    // The stream is a key as any other.
+    let streams = ["ANOMALY.ALERTS", "STREAMS"];
+    assert!(list(&call(&mut reader, &streams)).is_empty());
+    assert_eq!(told(&call(&mut all, &streams)), ["anomaly:alerts"]);
+    server.cmd(&["ACL", "SETUSER", "reader", "%R~anomaly:alerts"]);
+    assert_eq!(told(&call(&mut reader, &streams)), ["anomaly:alerts"]);
+}
+
+/// All there are, by whatever way: alone, in a transaction, by a script, by a function, on either protocol.
 #[test]
 fn internal_commands_are_refused_to_every_client() {
     let server = Server::start();
     server.cmd(&["ANOMALY.ADD", "s", "1000", "1"]);
-    let before = server.picture();
-    for command in [
+    let commands = [
         &["ANOMALY._APPLY", "1", "s", "4000", "1", "1"][..],
         &["ANOMALY._LOAD", "s", "x"],
         &["ANOMALY._BACKLOG", "DONE", "raw"],
         &["ANOMALY._SILENT", "1", "s", "1", "1"],
-        &[
-            "EVAL",
-            "return redis.call('ANOMALY._LOAD', KEYS[1], 'x')",
-            "1",
-            "s",
-        ],
-    ] {
-        let why = server.refuses(command);
-        assert!(why.contains("internal command"), "{command:?}: {why}");
+    ];
+    let all = server.cmd(&["COMMAND", "LIST", "FILTERBY", "MODULE", "anomaly"]);
+    let internal: BTreeSet<String> = list(&all)
+        .iter()
+        .map(|name| text(name).to_uppercase())
+        .filter(|name| name.contains("._") && name != "ANOMALY._PANIC")
+        .collect();
+    assert_eq!(
+        internal,
+        commands.map(|words| words[0].to_owned()).into(),
+        "no other"
+    );
+    let library = "#!lua name=l\nredis.register_function('f', function(keys, args) return redis.call(unpack(args)) end)";
+    server.cmd(&["FUNCTION", "LOAD", library]);
+    let before = server.picture();
+    for mut connection in [server.conn(), server.resp3()] {
+        let mut refuses = |command: &[&str]| {
+            let why = try_call(&mut connection, command).expect_err("it is refused");
+            assert!(why.contains("internal command"), "{command:?}: {why}");
+        };
+        for words in commands {
+            refuses(words);
+            let script = ["EVAL", "return redis.call(unpack(ARGV))", "1", "s"];
+            refuses(&[&script[..], words].concat());
+            refuses(&[&["FCALL", "f", "1", "s"][..], words].concat());
+        }
+        for words in commands {
+            call(&mut connection, &["MULTI"]);
+            call(&mut connection, words);
+            let done = list(&call(&mut connection, &["EXEC"]));
+            let why = anomaly_tests::error(&done[0]).expect("it is refused");
+            assert!(why.contains("internal command"), "{words:?}: {why}");
+        }
     }
     assert_same(&server.picture(), &before);
+}
+
+/// A name with a line of a log in it stays on the line that it is told on, whatever goes wrong with it.
+#[test]
+fn nothing_that_goes_wrong_writes_a_line_of_somebody_elses_into_the_log() {
+    let forged = "x\n1:M 01 Jan 2026 00:00:00.000 * FORGED\r\u{1b}[31m";
+    let server = Server::builder()
+        .config("anomaly.max-sensors 1")
+        .aof()
+        .start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "5"]);
+    server.cmd(&["ANOMALY.WATCH", "SET", "*"]);
+    for setting in ["anomaly.alerts-key", "anomaly.dead-key"] {
+        server.cmd(&["CONFIG", "SET", setting, forged]);
+    }
+    // No alert, no dead letter and no series can be written, and no more sensors be made.
+    server.cmd(&["SET", forged, "mine"]);
+    server.cmd(&["SET", &format!("ts:{{s{forged}}}"), "mine"]);
+    server.cmd(&["ANOMALY.ADD", &format!("s{forged}"), "*", "9"]);
+    server.cmd(&[
+        "XADD",
+        &format!("raw{forged}"),
+        "*",
+        "id",
+        forged,
+        forged,
+        "9",
+    ]);
+    server.cmd(&["XADD", &format!("raw{forged}"), "*", forged, "9"]);
+    let _ = server.try_cmd(&["CONFIG", "SET", "anomaly.archive", forged]);
+    let _ = server.try_cmd(&["ANOMALY.BACKTEST", &format!("s{forged}"), "-", "+"]);
+    let dump = server.cmd(&["DUMP", &format!("s{forged}")]);
+    let mut dump = anomaly_tests::bytes(&dump);
+    let middle = dump.len() / 2;
+    dump[middle] ^= 0xff;
+    let _ = server.try_cmd(&[b"RESTORE".to_vec(), forged.into(), b"0".to_vec(), dump]);
+    let log = server.log();
+    assert!(log.matches("could not be").count() >= 2, "{log}");
+    for line in log.lines() {
+        assert!(
+            !line.contains("FORGED") || !line.starts_with("1:M"),
+            "{line}"
+        );
+    }
+    assert!(!log.contains('\u{1b}'), "{log}");
 }
 
 /// Words that would be more than text to a shell, a terminal, a log, a protocol or a filter of TimeSeries.

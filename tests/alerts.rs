@@ -144,6 +144,38 @@ fn the_id_names_the_transition_and_is_the_same_wherever_it_is_seen() {
     assert_eq!(one, expected);
 }
 
+/// A consumer that drops repeats must not take the one's alerts for the other's.
+#[test]
+fn a_sensor_restored_under_another_name_has_ids_of_its_own() {
+    let server = server(&["max", "10", "clear", "1", "critical-max", "20"]);
+    add(&server, 1000, 15.0);
+    let dump = anomaly_tests::bytes(&server.cmd(&["DUMP", "s"]));
+    for copy in ["t", "u"] {
+        server.cmd(&args!["RESTORE", copy, 0, &dump]);
+    }
+    server.cmd(&["RENAME", "u", "v"]);
+    for key in ["s", "t", "v"] {
+        for (at, value) in [(2000, 25.0), (3000, 5.0), (4000, 15.0)] {
+            server.cmd(&args!["ANOMALY.ADD", key, at, value]);
+        }
+    }
+    let alerts = alerts(&server);
+    let ids: std::collections::BTreeSet<&str> = alerts.iter().map(|a| &a["id"][..]).collect();
+    assert_eq!((alerts.len(), ids.len()), (1 + 3 * 3, 1 + 3 * 3), "{ids:?}");
+    // It is one episode all the same, up to its end.
+    for alert in &alerts {
+        let same = alert["episode"] == alerts[0]["episode"];
+        assert_eq!(same, alert["ts"] != "4000", "{alert:?}");
+    }
+    // In the sensor that it began in, ids are what they would have been.
+    let own: Vec<&str> = alerts
+        .iter()
+        .filter(|a| a["sensor"] == "s")
+        .map(|a| &a["id"][a["episode"].len()..])
+        .collect();
+    assert_eq!(own, ["-1", "-2", "-3", "-1"]);
+}
+
 #[test]
 fn an_acknowledgement_is_told_once_and_only_of_an_open_episode() {
     let server = server(&["max", "10", "clear", "1"]);

@@ -1,7 +1,7 @@
 //! A cluster of three masters and three replicas, attacked: wrong nodes, a master killed, slots moved under load.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -141,8 +141,13 @@ impl Cluster {
                     .map(text)
                     .collect();
             keys.sort_by_key(|key| {
-                (key.starts_with("ts:") || key.starts_with("anomaly:"))
-                    == (order == Order::SensorsFirst)
+                let companion = key.starts_with("ts:") || key.starts_with("anomaly:");
+                match order {
+                    Order::SensorsFirst => companion,
+                    Order::CompanionsFirst => !companion,
+                    Order::StreamFirst => !key.starts_with("raw:"),
+                    Order::StreamLast => key.starts_with("raw:"),
+                }
             });
             let Some(key) = keys.first() else { break };
             let reply = source.try_cmd(&args!["MIGRATE", "127.0.0.1", target.port(), key, 0, 5000]);
@@ -168,10 +173,22 @@ impl Cluster {
     }
 }
 
+/// A program that ends with its test, however that ends.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     SensorsFirst,
     CompanionsFirst,
+    StreamFirst,
+    StreamLast,
 }
 
 trait Second {
@@ -270,6 +287,7 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
     cluster.rules(&["max", "10", "clear", "1"]);
     let tags = ["a", "b", "c"];
     let stop = AtomicBool::new(false);
+    let moves = AtomicUsize::new(0);
     let mut moved = 0;
     let (mut taken, mut tried_again) = (BTreeMap::new(), 0);
     thread::scope(|scope| {
@@ -278,19 +296,20 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
         let writers: Vec<_> = tags
             .iter()
             .map(|tag| {
-                let (cluster, stop) = (&cluster, &stop);
+                let (cluster, stop, moves) = (&cluster, &stop, &moves);
                 scope.spawn(move || {
                     let mut client = cluster.client();
                     let mut taken: BTreeMap<String, u64> = BTreeMap::new();
                     let mut round = 0_u64;
                     while !stop.load(Ordering::Relaxed) {
                         round += 1;
-                        // Sensors that fire, and always a few that are new.
+                        // Sensors that fire, and with each move a few that are new: no more, or a slow machine has ever more
+                        // keys to move.
                         for number in 0..8 {
                             let key = if number < 6 {
                                 format!("{{{tag}}}:{number}")
                             } else {
-                                format!("{{{tag}}}:{number}:{}", round / 50)
+                                format!("{{{tag}}}:{number}:{}", moves.load(Ordering::Relaxed))
                             };
                             let value = if (round + number) % 7 < 2 { 50 } else { 5 };
                             insist(
@@ -314,8 +333,10 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
                 } else {
                     Order::CompanionsFirst
                 };
-                moved +=
-                    cluster.reshard(slot, to, order, || thread::sleep(Duration::from_millis(2)));
+                moved += cluster.reshard(slot, to, order, || {
+                    moves.store(moved + 1, Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(2));
+                });
                 thread::sleep(Duration::from_millis(20));
             }
         }
@@ -382,6 +403,162 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
     assert!(tried_again > 0, "the test did not meet what it is about");
 }
 
+/// What a watched stream holds, and what became of it.
+fn every_entry_was_read_once(client: &mut ClusterConnection, stream: &str) -> (u64, u64) {
+    let all = insist(client, &args!["XRANGE", stream, "-", "+"]);
+    let all = anomaly_tests::entries(&all);
+    let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut good, mut bad) = (0, BTreeSet::new());
+    for (id, fields) in &all {
+        let of = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| &v[..]);
+        match of("id") {
+            None => assert!(bad.insert(id.clone())),
+            Some(device) => {
+                for metric in ["t", "h"].iter().filter(|metric| of(metric).is_some()) {
+                    let key = format!("sensor:{{{stream}}}:{device}:{metric}");
+                    let at = of("ts").unwrap().to_owned();
+                    expected.entry(key).or_default().push(at);
+                    good += 1;
+                }
+            }
+        }
+    }
+    for (key, times) in &expected {
+        let info = insist(client, &args!["ANOMALY.INFO", key]);
+        let of = |name: &str| int(&anomaly_tests::field(&info, name)) as u64;
+        let distinct: BTreeSet<&String> = times.iter().collect();
+        assert_eq!(of("late"), 0, "{key}: in order");
+        assert_eq!(of("readings"), distinct.len() as u64, "{key}");
+        assert_eq!(
+            of("readings") + of("duplicates"),
+            times.len() as u64,
+            "{key}"
+        );
+        let series = format!("ts:{key}");
+        let samples = list(&insist(client, &args!["TS.RANGE", &series, "-", "+"]));
+        assert_eq!(samples.len(), distinct.len(), "{series}");
+    }
+    let dead = format!("anomaly:dead:{{{stream}}}");
+    let dead = insist(client, &args!["XRANGE", dead, "-", "+"]);
+    let dead = anomaly_tests::entries(&dead);
+    let ids: BTreeSet<String> = dead.iter().map(|(_, fields)| fields[1].1.clone()).collect();
+    assert_eq!(
+        (ids, dead.len()),
+        (bad.clone(), bad.len()),
+        "what cannot be read, once"
+    );
+    let groups = insist(client, &args!["XINFO", "GROUPS", stream]);
+    assert!(list(&groups).is_empty(), "nothing is left in the stream");
+    (good, bad.len() as u64)
+}
+
+#[test]
+fn slots_of_watched_streams_move_under_load_and_every_entry_is_read_once() {
+    let cluster = Cluster::start();
+    cluster.rules(&["max", "10", "clear", "1"]);
+    for node in cluster.masters() {
+        node.cmd(&["ANOMALY.WATCH", "SET", "raw:*"]);
+    }
+    let streams = ["raw:a", "raw:b", "raw:c"];
+    let stop = AtomicBool::new(false);
+    let moves = AtomicUsize::new(0);
+    let (mut waited_here, mut waited_there) = (0, 0);
+    thread::scope(|scope| {
+        let writers: Vec<_> = streams
+            .iter()
+            .map(|stream| {
+                let (cluster, stop, moves) = (&cluster, &stop, &moves);
+                scope.spawn(move || {
+                    let mut client = cluster.client();
+                    let mut round = 0_u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        round += 1;
+                        for number in 0..4 {
+                            // Devices that fire, a new one in each move, and at times an entry that nobody can read.
+                            let device = match number {
+                                3 => format!("new{}", moves.load(Ordering::Relaxed)),
+                                _ => format!("d{number}"),
+                            };
+                            let value = if (round + number) % 7 < 2 { 50 } else { 5 };
+                            let mut entry = args!["XADD", stream, "*", "ts", 1000 * round];
+                            entry.extend(args!["id", device, "t", value, "h", 5]);
+                            insist(&mut client, &entry);
+                        }
+                        if round.is_multiple_of(25) {
+                            insist(&mut client, &args!["XADD", stream, "*", "t", 5]);
+                        }
+                    }
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(200));
+        for order in [
+            Order::SensorsFirst,
+            Order::StreamFirst,
+            Order::CompanionsFirst,
+            Order::StreamLast,
+        ] {
+            for stream in streams {
+                let slot = cluster.slot(stream);
+                let from = cluster.owner(slot);
+                let to = (from + 1) % 3;
+                let mut keys = 0;
+                cluster.reshard(slot, to, order, || {
+                    thread::sleep(Duration::from_millis(2));
+                    keys += 1;
+                    if keys == 5 {
+                        moves.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let waits = |node: usize| {
+                        let watch = cluster.nodes[node].cmd(&["ANOMALY.WATCH", "GET", "raw:*"]);
+                        u64::from(format!("{watch:?}").contains("backlog"))
+                    };
+                    waited_here += waits(from);
+                    waited_there += waits(to);
+                });
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
+    });
+    for node in cluster.masters() {
+        node.wait_until("what waited is read", || {
+            let watch = node.cmd(&["ANOMALY.WATCH", "GET", "raw:*"]);
+            !format!("{watch:?}").contains("backlog")
+        });
+        for (name, value) in &node.info("anomaly") {
+            assert!(!name.contains("fail") || value == "0", "{name} {value}");
+        }
+        assert!(
+            !node.log().contains("could not be written"),
+            "{}",
+            node.log()
+        );
+    }
+    let mut client = cluster.client();
+    let (mut readings, mut dead) = (0, 0);
+    for stream in streams {
+        let (good, bad) = every_entry_was_read_once(&mut client, stream);
+        (readings, dead) = (readings + good, dead + bad);
+        let slot = cluster.slot(stream);
+        let holders = cluster
+            .masters()
+            .iter()
+            .filter(|node| int(&node.cmd(&args!["CLUSTER", "COUNTKEYSINSLOT", slot])) > 0);
+        assert_eq!(holders.count(), 1, "the keys of {stream} are on one node");
+    }
+    eprintln!(
+        "{readings} readings, {dead} dead letters; entries were seen to wait {waited_here} times on the node a slot left and {waited_there} times where it came to"
+    );
+    assert!(
+        waited_here > 0 && waited_there > 0,
+        "the test did not meet what it is about"
+    );
+}
+
 #[test]
 fn a_document_is_pushed_to_every_master_and_verified() {
     let cluster = Cluster::start();
@@ -435,19 +612,91 @@ fn a_document_is_pushed_to_every_master_and_verified() {
     }
 }
 
+/// The line of docs/guide/cluster.md.
+#[test]
+fn the_documented_line_sets_rules_on_every_master() {
+    let cluster = Cluster::start();
+    let beside = || {
+        anomaly_tests::redis_server()
+            .with_file_name("redis-cli")
+            .into()
+    };
+    let cli = std::env::var_os("ANOMALY_REDIS_CLI").unwrap_or_else(beside);
+    let document = r#"{"version":1,"rules":[{"pattern":"*","settings":{"max":10,"unit":"°C"}}],"watches":[{"pattern":"raw:*"}]}"#;
+    let output = std::process::Command::new(cli)
+        .args(["--cluster", "call"])
+        .arg(format!("127.0.0.1:{}", cluster.nodes[1].port()))
+        .args(["ANOMALY.CONFIG", "IMPORT", document])
+        .arg("--cluster-only-masters")
+        .output()
+        .unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(said.matches(": OK").count(), 3, "{said}");
+    for node in cluster.masters() {
+        let exported = text(&node.cmd(&["ANOMALY.CONFIG", "EXPORT"]));
+        assert_eq!(exported, document);
+    }
+}
+
+#[test]
+fn a_node_that_joins_while_alerts_are_followed_is_followed_too() {
+    let cluster = Cluster::start();
+    let dir = anomaly_tests::Dir::new();
+    let shown = dir.join("shown");
+    let mut consumer = Killed(
+        cluster.nodes[0]
+            .anomaly()
+            .args(["alerts", "--format", "json"])
+            .stdout(std::fs::File::create(&shown).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let shows = |sensor: &str| {
+        let text = std::fs::read_to_string(&shown).unwrap();
+        let quoted = format!("\"sensor\":\"{sensor}\"");
+        text.lines().filter(|line| line.contains(&quoted)).count()
+    };
+    cluster.rules(&["max", "10"]);
+    let mut client = cluster.client();
+    insist(&mut client, &args!["ANOMALY.ADD", "{early}:t", "*", 50]);
+    anomaly_tests::wait_until("the first is shown", || shows("{early}:t") == 1);
+    let late = Server::builder().cluster_node().start();
+    cluster.meet(&late);
+    let nodes: Vec<&Server> = cluster.nodes.iter().chain([&late]).collect();
+    cluster.settled(&nodes, 7);
+    late.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    let (slot, id) = (cluster.slot("late"), text(&late.cmd(&["CLUSTER", "MYID"])));
+    let from = cluster.owner(slot);
+    let importing = args!["CLUSTER", "SETSLOT", slot, "IMPORTING", &cluster.ids[from]];
+    late.cmd(&importing);
+    let migrating = args!["CLUSTER", "SETSLOT", slot, "MIGRATING", &id];
+    cluster.nodes[from].cmd(&migrating);
+    for node in [&late].into_iter().chain(cluster.masters()) {
+        node.cmd(&args!["CLUSTER", "SETSLOT", slot, "NODE", &id]);
+    }
+    late.wait_until("it serves the slot", || {
+        late.try_cmd(&["ANOMALY.ADD", "{late}:t", "*", "50"])
+            .is_ok()
+    });
+    anomaly_tests::wait_until("that of the new node is shown", || shows("{late}:t") == 1);
+    assert!(consumer.0.try_wait().unwrap().is_none(), "it goes on");
+}
+
 #[test]
 fn every_alert_of_every_node_is_shown_although_a_master_dies_under_load() {
     let mut cluster = Cluster::start();
     cluster.rules(&["max", "10", "clear", "1"]);
     let dir = anomaly_tests::Dir::new();
     let shown = dir.join("shown");
-    let mut consumer = cluster.nodes[0]
-        .anomaly()
-        .args(["alerts", "--format", "json"])
-        .stdout(std::fs::File::create(&shown).unwrap())
-        .stderr(std::fs::File::create(dir.join("errors")).unwrap())
-        .spawn()
-        .unwrap();
+    let mut consumer = Killed(
+        cluster.nodes[0]
+            .anomaly()
+            .args(["alerts", "--format", "json"])
+            .stdout(std::fs::File::create(&shown).unwrap())
+            .stderr(std::fs::File::create(dir.join("errors")).unwrap())
+            .spawn()
+            .unwrap(),
+    );
     let seen = || -> BTreeSet<String> {
         let text = std::fs::read_to_string(&shown).unwrap();
         let id = |line: &str| {
@@ -516,9 +765,8 @@ fn every_alert_of_every_node_is_shown_although_a_master_dies_under_load() {
     }
     assert_eq!(nodes, 3);
     anomaly_tests::wait_until("every alert is shown", || written.is_subset(&seen()));
-    assert!(consumer.try_wait().unwrap().is_none(), "it goes on");
-    consumer.kill().unwrap();
-    consumer.wait().unwrap();
+    assert!(consumer.0.try_wait().unwrap().is_none(), "it goes on");
+    drop(consumer);
     let lines = std::fs::read_to_string(&shown).unwrap().lines().count();
     eprintln!(
         "{rounds} rounds, {} alerts written, {lines} lines shown",

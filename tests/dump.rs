@@ -61,60 +61,134 @@ fn a_restored_sensor_judges_on() {
     assert_eq!(one.digest("s"), other.digest("s"));
 }
 
-/// With the right check sum, so that the bytes get past the server to us: they are refused, or they are a model that can
-/// be used, saved and freed.
-#[test]
-fn no_stored_bytes_end_the_server() {
-    let server = full();
+/// Sensors that between them have everything a model can hold, as they are dumped, without the check sum.
+fn payloads(server: &Server) -> Vec<Vec<u8>> {
     server.cmd(&["CONFIG", "SET", "rdbcompression", "no"]);
-    let dump = bytes(&server.cmd(&["DUMP", "s"]));
-    let (stored, sum) = dump.split_at(dump.len() - 8);
-    assert_eq!(sum, crc64(stored).to_le_bytes());
-    let mut connection = server.conn();
-    let (mut refused, mut taken) = (0, 0);
-    for place in 0..stored.len() - 2 {
-        for flip in [0x01, 0x80, 0xff] {
-            let mut corrupt = stored.to_vec();
-            corrupt[place] ^= flip;
-            corrupt.extend(crc64(&corrupt).to_le_bytes());
-            let replies = call_many(
-                &mut connection,
-                &[
-                    args!["RESTORE", "corrupt", 0, &corrupt],
-                    args!["ANOMALY.INFO", "corrupt"],
-                    args!["ANOMALY.ADD", "corrupt", 40_000, 7],
-                    args!["DEBUG", "DIGEST-VALUE", "corrupt"],
-                    args!["COPY", "corrupt", "copy", "REPLACE"],
-                    args!["DEL", "corrupt", "copy"],
-                    args!["PING"],
-                ],
-            );
-            match error(&replies[0]) {
-                Some(why) => {
-                    assert_eq!(why, "ERR Bad data format");
-                    refused += 1;
-                }
-                None => taken += 1,
-            }
-            assert_eq!(text(&replies[6]), "PONG");
+    for (key, rule) in [
+        ("m", "mad 3 ewma 3 cusum 4 stuck 60000 window 5"),
+        ("a", "auto on warmup 2 season 20000 nodata 600000"),
+    ] {
+        let words: Vec<&str> = rule.split(' ').collect();
+        server.cmd(&[&["ANOMALY.CONFIG", "SET", key], &words[..]].concat());
+        for i in 0..30i64 {
+            server.cmd(&args!["ANOMALY.ADD", key, i * 1000, (i % 7) as f64 / 3.0]);
         }
     }
+    let payload = |key: &&str| {
+        let dump = bytes(&server.cmd(&["DUMP", key]));
+        let (stored, sum) = dump.split_at(dump.len() - 8);
+        assert_eq!(sum, crc64(stored).to_le_bytes());
+        stored.to_vec()
+    };
+    ["s", "m", "a"].iter().map(payload).collect()
+}
+
+/// With the right check sum, so that the bytes get past the server to us.
+fn summed(mut stored: Vec<u8>) -> Vec<u8> {
+    stored.extend(crc64(&stored).to_le_bytes());
+    stored
+}
+
+/// Restores each of these, uses what was taken, and deletes it; how many were refused, and how many taken.
+fn attack(server: &Server, payloads: &[Vec<u8>], flips: &[u8]) -> (u32, u32) {
+    let mut connection = server.conn();
+    let (mut refused, mut taken) = (0, 0);
+    for stored in payloads {
+        for place in 0..stored.len() - 2 {
+            for flip in flips {
+                let mut corrupt = stored.clone();
+                corrupt[place] ^= flip;
+                let replies = call_many(
+                    &mut connection,
+                    &[
+                        args!["RESTORE", "corrupt", 0, summed(corrupt)],
+                        args!["ANOMALY.INFO", "corrupt"],
+                        args!["ANOMALY.ADD", "corrupt", 40_000, 7],
+                        args!["DEBUG", "DIGEST-VALUE", "corrupt"],
+                        args!["COPY", "corrupt", "copy", "REPLACE"],
+                        args!["DEL", "corrupt", "copy"],
+                        args!["PING"],
+                    ],
+                );
+                match error(&replies[0]) {
+                    Some(why) => {
+                        assert_eq!(why, "ERR Bad data format");
+                        refused += 1;
+                    }
+                    None => taken += 1,
+                }
+                assert_eq!(text(&replies[6]), "PONG");
+            }
+        }
+    }
+    (refused, taken)
+}
+
+/// Bytes of the module's when there is no key.
+fn bytes_of_nothing(server: &Server) -> String {
+    server.cmd(&["FLUSHALL", "SYNC"]);
+    server.wait_until("all is freed", || {
+        server.info("anomaly")["anomaly_sensors"] == "0"
+    });
+    // What FLUSHALL leaves to a thread of ours.
+    let (mut bytes, mut same) = (String::new(), 0);
+    server.wait_until("nothing is freed any more", || {
+        let now = server.info("anomaly")["anomaly_bytes"].clone();
+        same = if now == bytes { same + 1 } else { 0 };
+        bytes = now;
+        same > 20
+    });
+    bytes
+}
+
+/// They are refused, or they are a model that can be used, saved and freed; and nothing of either stays behind.
+#[test]
+fn no_flipped_bit_of_a_stored_model_ends_the_server_or_leaks() {
+    let server = full();
+    let payloads = payloads(&server);
+    attack(&server, &payloads, &[0xff]);
+    let before = bytes_of_nothing(&server);
+    let every_bit: Vec<u8> = (0..8).map(|bit| 1 << bit).collect();
+    let (refused, taken) = attack(&server, &payloads, &every_bit);
     assert!(
-        refused > 100 && taken > 100,
+        refused > 1000 && taken > 1000,
         "{refused} refused, {taken} taken"
     );
-    // Cut off by more than what follows it, which would be read in its place.
-    for len in 10..stored.len() - 12 {
-        let mut short = [&stored[..len], &stored[stored.len() - 2..]].concat();
-        short.extend(crc64(&short).to_le_bytes());
-        let restore = args!["RESTORE", "short", 0, short];
-        assert_eq!(server.refuses(&restore), "ERR Bad data format");
-    }
-    assert_eq!(int(&server.cmd(&["EXISTS", "corrupt", "short"])), 0);
+    assert_eq!(bytes_of_nothing(&server), before);
     assert!(
         !server.log().contains("panic"),
         "nothing panicked on the way"
     );
+}
+
+#[test]
+fn no_truncated_model_is_taken_wherever_it_is_cut() {
+    let server = full();
+    for stored in payloads(&server) {
+        let (body, version) = stored.split_at(stored.len() - 2);
+        // Cut off by more than what follows it, which would be read in its place.
+        for len in 10..body.len() - 10 {
+            let short = summed([&body[..len], version].concat());
+            let restore = args!["RESTORE", "short", 0, short];
+            assert_eq!(server.refuses(&restore), "ERR Bad data format");
+        }
+        // The type, nine bytes of its id, that a string follows, its length in two bytes; at last that nothing follows.
+        let (head, rest) = body.split_at(11);
+        let length = usize::from(u16::from_be_bytes([rest[0] & 0x3f, rest[1]]));
+        assert_eq!((rest[0] & 0xc0, rest.len()), (0x40, 2 + length + 1));
+        let (model, end) = rest[2..].split_at(length);
+        let cut = |model: &[u8]| {
+            let length = (model.len() as u16 | 0x4000).to_be_bytes();
+            summed([head, &length, model, end, version].concat())
+        };
+        for len in 0..length {
+            let restore = args!["RESTORE", "short", 0, cut(&model[..len])];
+            assert_eq!(server.refuses(&restore), "ERR Bad data format", "{len}");
+        }
+        server.cmd(&args!["RESTORE", "whole", 0, cut(model), "REPLACE"]);
+    }
+    assert_eq!(int(&server.cmd(&["EXISTS", "short"])), 0);
+    assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
 #[test]

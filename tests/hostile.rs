@@ -276,7 +276,7 @@ fn a_flood_of_10_000_patterns_is_taken_listed_and_used() {
 }
 
 #[test]
-fn a_pathological_glob_takes_no_time_worth_speaking_of_and_a_long_one_is_refused() {
+fn a_pathological_glob_is_taken_and_a_long_one_is_refused() {
     let server = Server::start();
     let glob = "a*".repeat(511) + "b";
     let long = "a*".repeat(512) + "b";
@@ -295,14 +295,25 @@ fn a_pathological_glob_takes_no_time_worth_speaking_of_and_a_long_one_is_refused
     server.cmd(&["ANOMALY.CONFIG", "SET", "a*", "max", "1"]);
     server.cmd(&["ANOMALY.CONFIG", "SET", &glob, "max", "1"]);
     server.cmd(&["ANOMALY.WATCH", "SET", &glob]);
-    let start = Instant::now();
+    // What it costs is counted in the core; an exponential way would never come to an end.
     server.cmd(&["ANOMALY.ADD", &key, "*", "5"]);
     server.cmd(&["XADD", &key.replace('a', "aa"), "*", "id", "d", "t", "5"]);
     server.cmd(&["ANOMALY.ALERTS", "MATCH", &glob]);
     server.cmd(&["ANOMALY.BACKTEST", "MATCH", &glob, "-", "+"]);
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
+    // A key of a megabyte under a thousand starry rules.
+    let rules: Vec<String> = (0..1000)
+        .map(|i| format!("{{\"pattern\":\"*a*{i}*b*{i}*\",\"settings\":{{\"max\":1}}}}"))
+        .collect();
+    let document = format!("{{\"version\":1,\"rules\":[{}]}}", rules.join(","));
+    server.cmd(&["ANOMALY.CONFIG", "IMPORT", &document]);
+    let key = "a".repeat(1_000_000);
+    let start = Instant::now();
+    assert_eq!(
+        text(&server.cmd(&["ANOMALY.ADD", &key, "*", "5"])),
+        "warning"
+    );
+    eprintln!(
+        "a key of 1 MB under 1,000 starry rules: {:?}",
         start.elapsed()
     );
 }
@@ -326,18 +337,22 @@ fn longest_hold(server: &Server, work: impl FnOnce()) -> Duration {
 }
 
 #[test]
-#[ignore = "make soak: a minute, and it measures"]
-fn soak_1_000_rules_change_under_100_000_sensors() {
+#[ignore = "make soak: minutes, and it measures"]
+fn soak_1_000_rules_change_under_a_million_sensors() {
+    let sensors = setting("ANOMALY_SOAK_SENSORS", 1_000_000);
     let server = Server::builder().config("anomaly.archive off").start();
     server.cmd(&["ANOMALY.CONFIG", "IMPORT", &document(1_000)]);
     let mut connection = server.conn();
-    for from in (0..100_000).step_by(1_000) {
+    for from in (0..sensors).step_by(1_000) {
         let adds: Vec<Args> = (from..from + 1_000)
             .map(|i| args!["ANOMALY.ADD", format!("s:{}:{i}", i % 1_000), "*", 0])
             .collect();
         call_many(&mut connection, &adds);
     }
-    assert_eq!(server.info("anomaly")["anomaly_sensors"], "100000");
+    assert_eq!(
+        server.info("anomaly")["anomaly_sensors"],
+        sensors.to_string()
+    );
     let idle = longest_hold(&server, || thread::sleep(Duration::from_secs(2)));
     let single = longest_hold(&server, || {
         for i in 0..1_000 {
@@ -354,6 +369,8 @@ fn soak_1_000_rules_change_under_100_000_sensors() {
         server.cmd(&["ANOMALY.CONFIG", "IMPORT", &document(1_000), "REPLACE"]);
         thread::sleep(Duration::from_secs(5));
     });
-    println!("longest PING: idle {idle:?}, 1,000 SETs {single:?}, one IMPORT of 1,000 {whole:?}");
+    println!(
+        "{sensors} sensors, longest PING: idle {idle:?}, 1,000 SETs {single:?}, one IMPORT of 1,000 {whole:?}"
+    );
     assert!(single < Duration::from_secs(1) && whole < Duration::from_secs(1));
 }

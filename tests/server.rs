@@ -20,6 +20,7 @@ mod commands;
 mod conf;
 mod config;
 mod config_refused;
+mod consumer;
 mod dead_letters;
 mod disk;
 mod dump;

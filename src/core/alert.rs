@@ -2,6 +2,7 @@
 
 use crate::detect::{Finding, Kind};
 use crate::episode::{Episode, Event};
+use crate::key::fingerprint;
 use crate::model::{Model, Outcome};
 use crate::profile::Profile;
 use crate::reading::Reading;
@@ -48,6 +49,17 @@ pub enum End {
     Reset,
     /// No reading for as long as `expire` says.
     Forgotten,
+}
+
+/// The name of an alert, by which consumers drop repeats: that of the episode, and how many it has told. An episode that goes
+/// on under another key (RENAME, RESTORE of a dump) may go on under its own, too: such a one's names the key as well.
+fn id(name: &str, episode: &Episode, key: &[u8]) -> String {
+    let (told, sensor) = (episode.alerts, fingerprint(key));
+    if sensor == episode.sensor {
+        format!("{name}-{told}")
+    } else {
+        format!("{name}-{told}-{sensor:016x}")
+    }
 }
 
 /// Everything an alert says beside its episode.
@@ -185,7 +197,7 @@ impl<'a> Facts<'a> {
         let name = episode.name();
         put("v", VERSION.as_bytes());
         put("event", event.word().as_bytes());
-        put("id", format!("{name}-{}", episode.alerts).as_bytes());
+        put("id", id(&name, episode, self.key).as_bytes());
         put("episode", name.as_bytes());
         put("sensor", self.key);
         for (name, known) in [

@@ -70,8 +70,11 @@ pub enum Error {
     CannotWait,
     /// A backtest is going on.
     Busy,
-    /// A backtest was ended by CLIENT UNBLOCK.
-    Stopped,
+    /// CLIENT UNBLOCK ended the waiting for a reply.
+    Stopped {
+        /// The command whose reply it was.
+        command: &'static str,
+    },
     /// No thread for a backtest.
     NoThread {
         /// What the system says.
@@ -251,7 +254,7 @@ impl fmt::Display for Error {
             Self::Busy => f.write_str(
                 "ERR ANOMALY.BACKTEST is running already, and there is one at a time: try again when it is over",
             ),
-            Self::Stopped => f.write_str("ERR ANOMALY.BACKTEST was stopped by CLIENT UNBLOCK"),
+            Self::Stopped { command } => write!(f, "ERR {command} was stopped by CLIENT UNBLOCK"),
             Self::NoThread { why } => {
                 write!(f, "ERR ANOMALY.BACKTEST got no thread: {}", shown(why.as_bytes()))
             }

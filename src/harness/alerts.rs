@@ -3,6 +3,7 @@
 mod consumer;
 mod entries;
 mod log;
+mod missed;
 mod name;
 mod nodes;
 mod seen;

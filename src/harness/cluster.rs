@@ -30,8 +30,20 @@ pub(crate) fn masters(
 /// `id host:port@bus[,name] flags master ping pong epoch link slots…` of each node. The host is empty where a node does not
 /// yet know its own.
 pub(crate) fn parse(nodes: &str) -> Vec<(String, u16)> {
+    of_lines(nodes.lines())
+}
+
+/// The same, but only masters that have slots: a node joins without any, and a client that knows of the others by their slots
+/// does not notice when it gets some.
+pub(crate) fn serving(nodes: &str) -> Vec<(String, u16)> {
+    of_lines(nodes.lines().filter(|line| {
+        let slots = line.split(' ').skip(8);
+        slots.into_iter().any(|slot| !slot.starts_with('['))
+    }))
+}
+
+fn of_lines<'a>(nodes: impl Iterator<Item = &'a str>) -> Vec<(String, u16)> {
     let mut masters: Vec<(String, u16)> = nodes
-        .lines()
         .filter_map(|line| {
             let mut words = line.split(' ').skip(1);
             let (address, flags) = (words.next()?, words.next()?);
@@ -78,7 +90,7 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, serving};
 
     #[test]
     fn masters_that_serve_are_told_from_replicas_and_the_dead() {
@@ -89,6 +101,9 @@ mod tests {
             e fd00::1:7004@17004 master - 0 0 4 connected\n";
         let found = parse(nodes);
         let expected = [("10.0.0.1", 7000), ("10.0.0.2", 7001), ("fd00::1", 7004)];
+        assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)));
+        let found = serving(nodes);
+        let expected = [("10.0.0.1", 7000), ("10.0.0.2", 7001)];
         assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)));
     }
 }

@@ -7,6 +7,12 @@
 //! Cursors move in the same transaction as the readings they pass, and are saved with the rules: a restarted server or a
 //! promoted replica goes on where the last slice ended. Searches begin again; nothing is read before all are over, so
 //! nothing is read twice.
+//!
+//! On a cluster nothing is read from a stream whose slot moves: what it needs may be on the other node. What is added
+//! meanwhile and cannot be taken in gets a cursor too. A cursor is this node's, but the stream may go: the first id that is
+//! yet to be read is therefore noted in the stream itself, as the position of a consumer group of our own, which goes where
+//! the stream goes and is taken back where it is read on. (Dead letters would not do: they need a stream that may be on the
+//! other node, or is on none and can be created on neither.)
 
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
@@ -24,7 +30,7 @@ use crate::fence::guard;
 use crate::hook::{self, Captured};
 use crate::moving::{self, Slot};
 use crate::scan;
-use crate::server::{Ctx, Entries, Key, Mode};
+use crate::server::{Called, Ctx, Entries, Key, Mode, Str, borrowed};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 
@@ -34,6 +40,8 @@ const SLICE: Duration = Duration::from_micros(200);
 const PAUSE: i64 = 1;
 /// Entries that are fetched at a time.
 const BATCH: usize = 16;
+/// The consumer group whose position is the first id that is yet to be read of a stream that moves.
+const UNREAD: &[u8] = b"anomaly:unread";
 
 /// A walk over the keyspace of a database for streams to read.
 pub(crate) struct Search {
@@ -52,6 +60,18 @@ pub(crate) struct Cursor {
     pub(crate) next: StreamId,
     /// Entries read so far.
     pub(crate) read: u64,
+    /// `next` is noted in the stream. A matter of this server.
+    noted: bool,
+}
+
+impl Cursor {
+    fn at(next: StreamId, read: u64) -> Self {
+        Self {
+            next,
+            read,
+            noted: false,
+        }
+    }
 }
 
 impl Search {
@@ -150,14 +170,7 @@ fn search(ctx: Ctx, end: Instant) -> bool {
         let is_stream = Key::open(ctx, name.borrow(), Mode::Look).is_stream();
         let watch = with(|state| state.watch_of(&stream));
         if is_stream && watch.is_some_and(|watch| watch.pattern() == search.pattern) {
-            move_to(
-                ctx,
-                (search.db, stream),
-                Some(Cursor {
-                    next: search.from,
-                    read: 0,
-                }),
-            );
+            move_to(ctx, (search.db, stream), Some(Cursor::at(search.from, 0)));
         }
     }
     false
@@ -165,18 +178,92 @@ fn search(ctx: Ctx, end: Instant) -> bool {
 
 /// An entry of a stream that cannot be taken in now is read later, and with it what is added until then.
 pub(crate) fn put_off(ctx: Ctx, place: Place, id: StreamId) {
-    if !with(|state| state.cursors.contains_key(&place)) {
-        move_to(ctx, place, Some(Cursor { next: id, read: 0 }));
-        wake(ctx);
+    if is_put_off(&place) {
+        return;
+    }
+    let leaves = moving::slot(ctx, &place.1) == Slot::Leaving;
+    move_to(ctx, place.clone(), Some(Cursor::at(id, 0)));
+    if leaves {
+        note(ctx, &place);
+    }
+    wake(ctx);
+}
+
+/// Whether a cursor will come to what is added to a stream.
+pub(crate) fn is_put_off(place: &Place) -> bool {
+    with(|state| state.cursors.contains_key(place))
+}
+
+/// A stream has come from another node, whose slot is yet to come: when it is here, what was not read there is read, and what
+/// is added until then.
+pub(crate) fn came(ctx: Ctx, stream: Str<'_>) {
+    let cluster = with(|state| state.cluster && state.watch_of(stream.bytes()).is_some());
+    if !cluster || !ctx.decides() || moving::slot(ctx, stream.bytes()) != Slot::Coming {
+        return;
+    }
+    let key = Key::open(ctx, stream, Mode::Look);
+    if key.is_stream() {
+        let newest = Entries::backwards(&key).and_then(|mut all| all.step());
+        let next = newest.map_or(Some(StreamId::default()), |(id, _)| id.next());
+        drop(key);
+        if let Some(next) = next {
+            put_off(ctx, (ctx.db(), stream.bytes().to_vec()), next);
+        }
     }
 }
 
-/// The first stream that can be read: not one whose slot is yet to become this node's own.
+/// Notes in a stream that leaves how far it was read.
+fn note(ctx: Ctx, place: &Place) {
+    let Some(cursor) = with(|state| state.cursors.get(place).copied()) else {
+        return;
+    };
+    let (db, stream) = place;
+    let next = cursor.next.to_string();
+    let group = |what: &[u8]| {
+        let words = [what, stream, UNREAD, next.as_bytes()].map(|word| ctx.string(word));
+        ctx.call_and_replicate(c"XGROUP", &borrowed(&words))
+    };
+    if cursor.noted || !ctx.select(*db) {
+        return;
+    }
+    // There may be one of an earlier move. What is refused now (the cluster is down) is tried again.
+    let refused = |called: Called| matches!(called, Called::Refused(_));
+    let noted = !refused(group(b"CREATE")) || !refused(group(b"SETID"));
+    with(|state| {
+        if let Some(cursor) = state.cursors.get_mut(place) {
+            cursor.noted = noted;
+        }
+    });
+}
+
+/// Takes back what was noted in a stream, here or where it came from.
+fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
+    if !with(|state| state.cluster) {
+        return;
+    }
+    let name = ctx.string(stream);
+    if let Some(noted) = ctx.group(name.borrow(), UNREAD) {
+        cursor.next = cursor.next.min(noted);
+        let words = [b"DESTROY", stream, UNREAD].map(|word| ctx.string(word));
+        ctx.call_and_replicate(c"XGROUP", &borrowed(&words));
+    }
+}
+
+/// The first stream that can be read: not one whose slot moves.
 fn next_cursor(ctx: Ctx) -> Option<(Place, Cursor)> {
     let all: Vec<Place> = with(|state| state.cursors.keys().cloned().collect());
-    let place = all
-        .into_iter()
-        .find(|(_, stream)| moving::slot(ctx, stream) != Slot::Coming)?;
+    let mut settled = None;
+    for place in all {
+        match moving::slot(ctx, &place.1) {
+            Slot::Settled => {
+                settled = Some(place);
+                break;
+            }
+            Slot::Leaving => note(ctx, &place),
+            Slot::Coming => {}
+        }
+    }
+    let place = settled?;
     let cursor = with(|state| state.cursors.get(&place).copied())?;
     Some((place, cursor))
 }
@@ -192,6 +279,7 @@ fn read(ctx: Ctx, end: Instant) {
     let Some(watch) = watch.filter(|_| ctx.select(*db)) else {
         return move_to(ctx, place, None);
     };
+    take_note(ctx, stream, &mut cursor);
     loop {
         // The walk is over before anything is written: writing may move what it stands on.
         let entries: Vec<_> = {
@@ -228,7 +316,7 @@ fn read(ctx: Ctx, end: Instant) {
 fn move_to(ctx: Ctx, place: Place, cursor: Option<Cursor>) {
     let (_, stream) = &place;
     match cursor {
-        Some(Cursor { next, read }) => {
+        Some(Cursor { next, read, .. }) => {
             pass_on(ctx, &["AT", &next.to_string(), &read.to_string()], stream)
         }
         None => pass_on(ctx, &["DONE"], stream),
@@ -404,7 +492,7 @@ impl State {
                 let (Some(next), Some(read)) = (StreamId::parse(next), read) else {
                     return false;
                 };
-                self.set_cursor((db, stream.to_vec()), Some(Cursor { next, read }));
+                self.set_cursor((db, stream.to_vec()), Some(Cursor::at(next, read)));
             }
             [b"DONE", stream] => self.set_cursor((db, stream.to_vec()), None),
             _ => return false,

@@ -66,6 +66,9 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             for (event, n) in Event::ALL.iter().zip(counts.alerts) {
                 count(&format!("alerts_{}", event.word()), n);
             }
+            if state.cluster {
+                count("alert_streams", state.alert_streams.len() as u64);
+            }
             count("alerts_failed", counts.alert_failures);
             count("suppressed", counts.suppressed);
             count("dead_letters", counts.dead_letters);

@@ -145,9 +145,16 @@ unsafe extern "C" fn on_key_event(
         let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         let db = ctx.db();
         match event.to_bytes() {
-            b"rename_to" | b"move_to" => arrived(ctx, key, false),
+            b"rename_to" | b"move_to" => {
+                arrived(ctx, key, false);
+                with(|state| state.meet_alert_stream(key.bytes()));
+            }
             // What it was before it came here, is nobody's silence.
-            b"restore" | b"copy_to" => arrived(ctx, key, true),
+            b"restore" | b"copy_to" => {
+                arrived(ctx, key, true);
+                backlog::came(ctx, key);
+                with(|state| state.meet_alert_stream(key.bytes()));
+            }
             b"expired" => set_end(db, key, End::Expired),
             b"evicted" => set_end(db, key, End::Evicted),
             _ => {}
@@ -241,6 +248,7 @@ unsafe extern "C" fn on_flush(
         let db = unsafe { data.cast::<raw::RedisModuleFlushInfoV1>().as_ref() }
             .map_or(-1, |info| info.dbnum);
         let gone = with(|state| {
+            state.alert_streams.clear();
             if db == -1 {
                 return Some((
                     std::mem::take(&mut state.open),

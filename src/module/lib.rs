@@ -11,6 +11,7 @@
 //! Everything runs on the server's main thread, but for `free` of a model, which may run on its background thread and
 //! touches nothing else, and the replay of a [`backtest`], which works on values of its own. Every callback goes through [`fence`], since a panic that left one would end the server.
 
+mod alert_streams;
 mod audience;
 mod backlog;
 mod backtest;

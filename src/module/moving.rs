@@ -2,7 +2,9 @@
 //!
 //! While a slot moves, the server looks after the keys that a command declares. A sensor's series and alerts are not
 //! declared: one that has gone ahead, or is yet to come, would be created a second time, and its MIGRATE would fail with
-//! BUSYKEY. So what would create one is refused with TRYAGAIN before anything changes; cluster clients send it again.
+//! BUSYKEY. So what would create one is refused with TRYAGAIN before anything changes; cluster clients send it again. For an
+//! entry of a watched stream it is too late for that: it stays in the stream, and is read when the slot has moved
+//! ([`crate::backlog`]).
 //!
 //! A reading pays for this with one look at a flag: a command filter sees CLUSTER SETSLOT before it runs, and only from then
 //! until no slot of this node moves any more is the server asked. Valkey does what SETSLOT says only when the replicas have
@@ -178,6 +180,12 @@ pub(crate) fn check_reading(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Resu
         return Err(again());
     }
     Ok(())
+}
+
+/// Whether a dead letter of a stream can be written where its slot is.
+pub(crate) fn has_dead(ctx: Ctx, stream: &[u8]) -> bool {
+    let dead = with(|state| key::dead(&state.settings.dead_key, stream, state.cluster));
+    exists(ctx, &dead)
 }
 
 /// Whether an alert of a sensor can be written where its slot is.

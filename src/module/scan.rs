@@ -110,10 +110,3 @@ unsafe extern "C" fn on_key(
         (visit.visit)(name.bytes(), key);
     });
 }
-
-/// The names of all keys of the selected database that are wanted. Takes time in proportion to the keys there are.
-pub(crate) fn keys(ctx: Ctx, wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
-    let mut walk = Walk::new();
-    while !walk.go_on(ctx, Instant::now(), &wanted) {}
-    walk.found().into_iter().collect()
-}

@@ -15,6 +15,7 @@ use anomaly_core::watch::{Watch, Watches};
 use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
 
+use crate::alert_streams::AlertStreams;
 use crate::audience::Audience;
 use crate::backlog::{Cursor, Search};
 use crate::backtest::Job;
@@ -131,6 +132,8 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) counts: Counts,
     pub(crate) cluster: bool,
+    /// The alert streams of a cluster's node.
+    pub(crate) alert_streams: AlertStreams,
     /// Slots of this node that move to or from another.
     pub(crate) moves: Moves,
     pub(crate) audience: Audience,
@@ -197,6 +200,7 @@ impl State {
         self.timers = Deadlines::default();
         self.sweep = None;
         self.captured.clear();
+        self.alert_streams.forget();
         self.searches.clear();
         self.cursors.clear();
     }

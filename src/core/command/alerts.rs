@@ -30,7 +30,7 @@ const FILTER: Arg = Arg::of(
 
 /// What it is.
 pub const SPEC: Spec = Spec {
-    reply: "an array of maps, one for each open episode; with STREAMS an array of keys",
+    reply: "an array of maps, one for each open episode of a sensor that the user may read; with STREAMS an array of keys, likewise",
     complexity: "O(N) with N open episodes",
     ..read(
         "anomaly.alerts",

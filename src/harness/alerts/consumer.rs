@@ -1,4 +1,6 @@
 //! The consumer group: own leftovers first, then leftovers of the dead, then what is new.
+//!
+//! A little above 500 lines, since every step works on the same few fields.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -6,6 +8,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Connection, ConnectionLike, RedisError, Value};
 
 use super::entries::{EntryId, newest, streams};
+use super::missed;
 use super::nodes::Nodes;
 use super::seen::{Seen, id_in};
 use super::sink::Sink;
@@ -51,6 +54,10 @@ struct Source {
     /// The newest entry seen: where the group goes on if it has to be made again.
     last: Option<EntryId>,
     claim_cursor: String,
+    /// Entries may have been trimmed since we last looked.
+    look_back: bool,
+    /// The first so many entries of the stream were shown, or told of as missed.
+    counted: u64,
 }
 
 impl Source {
@@ -60,6 +67,8 @@ impl Source {
             joined: false,
             last: None,
             claim_cursor: String::from("0-0"),
+            look_back: true,
+            counted: 0,
         }
     }
 }
@@ -259,6 +268,11 @@ impl<'a> Consumer<'a> {
         which: Range<usize>,
         read: Read,
     ) -> Result<bool, Trouble> {
+        if let Read::New { .. } = read {
+            for index in which.clone() {
+                self.look_back(connection, index)?;
+            }
+        }
         let mut command = redis::cmd("XREADGROUP");
         command
             .arg("GROUP")
@@ -290,9 +304,38 @@ impl<'a> Consumer<'a> {
             let source = |source: &Source| source.stream.as_bytes() == stream;
             if let Some(index) = self.sources.iter().position(source) {
                 any |= self.deliver(connection, index, entries)?;
+                if let (Some(source), false) = (self.sources.get_mut(index), entries.is_empty()) {
+                    source.look_back = true;
+                }
             }
         }
         Ok(any)
+    }
+
+    /// Says how many alerts were trimmed before the group came to them: while we were away, or too slow.
+    fn look_back(
+        &mut self,
+        connection: &mut dyn ConnectionLike,
+        index: usize,
+    ) -> Result<(), Trouble> {
+        let source = self
+            .sources
+            .get_mut(index)
+            .filter(|source| source.look_back);
+        let Some(source) = source else {
+            return Ok(());
+        };
+        let (missed, counted) =
+            missed::count(connection, &source.stream, &self.args.group, source.counted)?;
+        (source.counted, source.look_back) = (counted, false);
+        self.trimmed += missed;
+        if missed > 0 {
+            note(format_args!(
+                "anomaly: {missed} alerts were trimmed from {} before they could be shown (anomaly.alerts-maxlen)",
+                harmless(source.stream.as_bytes())
+            ));
+        }
+        Ok(())
     }
 
     /// XAUTOCLAIM, one step per stream and turn; true if there was anything or more is to be looked through.
@@ -415,6 +458,7 @@ impl<'a> Consumer<'a> {
             // The stream is a new one (deleted, FLUSHALL, a server that lost its data): all of it is news.
             self.seen.forget();
             source.last = None;
+            source.counted = 0;
         }
         let from = match source.last {
             // Not `$`: what is added between our look at the stream and this command would be lost.
@@ -428,7 +472,20 @@ impl<'a> Consumer<'a> {
             .arg(&source.stream)
             .arg(&self.args.group)
             .arg(from.to_string());
-        match command.arg("MKSTREAM").exec(connection) {
+        command.arg("MKSTREAM");
+        if from == EntryId::default() {
+            // What is gone already was not missed by a group that did not exist.
+            let gone = if source.joined {
+                Some(0)
+            } else {
+                missed::before(connection, &source.stream)?
+            };
+            if let Some(gone) = gone {
+                command.arg("ENTRIESREAD").arg(gone);
+            }
+        }
+        source.look_back = true;
+        match command.exec(connection) {
             Ok(()) => source.last = Some(from),
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(Trouble::of(error, &source.stream)),
@@ -447,7 +504,7 @@ impl<'a> Consumer<'a> {
         }
         if self.trimmed > 0 {
             note(format_args!(
-                "anomaly: {} alerts were trimmed from the stream before they could be shown (anomaly.alerts-maxlen)",
+                "anomaly: {} alerts in all were trimmed before they could be shown (anomaly.alerts-maxlen)",
                 self.trimmed
             ));
         }

@@ -14,7 +14,7 @@ pub(super) struct EntryId {
 }
 
 impl EntryId {
-    fn parse(id: &[u8]) -> Option<Self> {
+    pub(super) fn parse(id: &[u8]) -> Option<Self> {
         let (ms, sequence) = std::str::from_utf8(id).ok()?.split_once('-')?;
         Some(Self {
             ms: ms.parse().ok()?,
@@ -46,13 +46,8 @@ pub(super) fn newest(
         .arg("STREAM")
         .arg(stream)
         .query(connection);
-    let flat = match info {
-        Ok(Value::Array(flat)) => flat,
-        Ok(Value::Map(pairs)) => pairs
-            .into_iter()
-            .flat_map(|(name, value)| [name, value])
-            .collect(),
-        Ok(_) => return Ok(None),
+    let info: Value = match info {
+        Ok(info) => info,
         Err(error) => {
             let no_stream = error
                 .detail()
@@ -60,11 +55,23 @@ pub(super) fn newest(
             return if no_stream { Ok(None) } else { Err(error) };
         }
     };
-    let id = flat.chunks(2).find_map(|pair| match pair {
-        [name, value] if bytes(name) == Some(b"last-generated-id") => bytes(value),
-        _ => None,
-    });
+    let id = pairs(&info)
+        .into_iter()
+        .find(|(name, _)| bytes(name) == Some(b"last-generated-id"))
+        .and_then(|(_, id)| bytes(id));
     Ok(id.and_then(EntryId::parse))
+}
+
+/// Names and values of a map, which is flat on RESP2.
+pub(super) fn pairs(reply: &Value) -> Vec<(&Value, &Value)> {
+    match reply {
+        Value::Map(pairs) => pairs.iter().map(|(name, value)| (name, value)).collect(),
+        Value::Array(flat) => {
+            let (pairs, _) = flat.as_chunks::<2>();
+            pairs.iter().map(|[name, value]| (name, value)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The reply of XREADGROUP as (stream, entries).

@@ -13,7 +13,8 @@ use crate::server::{REPLY, Server};
 /// Connections to all masters; commands go where their key is, also after a slot has moved.
 pub(crate) struct Nodes<'a> {
     server: &'a Server,
-    masters: Vec<(String, u16)>,
+    /// Masters that have slots, as the connection knows them; none before they were looked for.
+    serving: Vec<(String, u16)>,
     pub(super) connection: ClusterConnection,
 }
 
@@ -25,7 +26,7 @@ impl<'a> Nodes<'a> {
         let connection = connect(server, &masters)?;
         Ok(Self {
             server,
-            masters,
+            serving: Vec::new(),
             connection,
         })
     }
@@ -36,10 +37,10 @@ impl<'a> Nodes<'a> {
         nodes.arg("NODES");
         let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
         let told: String = from_redis_value(self.connection.route_command(&nodes, any)?)?;
-        let masters = cluster::parse(&told);
-        if masters != self.masters && !masters.is_empty() {
-            self.connection = connect(self.server, &masters)?;
-            self.masters = masters;
+        let serving = cluster::serving(&told);
+        if serving != self.serving && !serving.is_empty() {
+            self.connection = connect(self.server, &serving)?;
+            self.serving = serving;
         }
         let all = RoutingInfo::MultiNode((
             MultipleNodeRoutingInfo::AllMasters,

@@ -397,7 +397,8 @@ unsafe extern "C" fn on_timeout(
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };
         stop(Blocked::of_callback(ctx));
-        ctx.reply_error(&Error::Stopped.to_string());
+        let command = "ANOMALY.BACKTEST";
+        ctx.reply_error(&Error::Stopped { command }.to_string());
         OK
     })
 }

@@ -6,12 +6,12 @@ use anomaly_core::command::alerts;
 use anomaly_core::command::backtest::{Query, is_key};
 use anomaly_core::command::{Reply, info};
 use anomaly_core::model::Model;
-use anomaly_core::{Error, codec, key};
+use anomaly_core::{Error, codec};
 
 use super::{internal, sensor};
-use crate::server::{Args, Called, Ctx, Key, Mode};
+use crate::server::{Args, Called, Ctx, Key, Mode, User};
 use crate::state::{Place, with};
-use crate::{datatype, effects, ingest, moving, reply, scan};
+use crate::{alert_streams, datatype, effects, ingest, moving, reply};
 
 pub(crate) fn info(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let name = sensor(args, 1)?;
@@ -67,24 +67,27 @@ pub(crate) fn reset(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn alerts(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
-    let rows = match alerts::Query::parse(&args.rest(1))? {
-        alerts::Query::Streams => alert_streams(ctx),
-        alerts::Query::Open(filter) => {
-            let most = filter.count.unwrap_or(usize::MAX);
-            let wanted = |place: Place| {
-                let (db, name) = place;
-                with_model(ctx, db, &name, |model| {
-                    let episode = model.alarm.open()?;
-                    filter
-                        .wants(&name, episode)
-                        .then(|| alerts::row(&name, i64::from(db), model, episode))
-                })
-            };
-            // The set is copied since opening a key may expire it, which changes the set.
-            let places: Vec<Place> = with(|state| state.open.iter().cloned().collect());
-            places.into_iter().filter_map(wanted).take(most).collect()
-        }
+    let filter = match alerts::Query::parse(&args.rest(1))? {
+        alerts::Query::Streams => return alert_streams::list(ctx),
+        alerts::Query::Open(filter) => filter,
     };
+    let most = filter.count.unwrap_or(usize::MAX);
+    let user = User::of(ctx);
+    let wanted = |place: Place| {
+        let (db, name) = place;
+        with_model(ctx, db, &name, |model| {
+            let episode = model.alarm.open()?;
+            // What the user may not read is not told of.
+            let may = filter.wants(&name, episode)
+                && user
+                    .as_ref()
+                    .is_none_or(|user| user.may_read(ctx.string(&name).borrow()));
+            may.then(|| alerts::row(&name, i64::from(db), model, episode))
+        })
+    };
+    // The set is copied since opening a key may expire it, which changes the set.
+    let places: Vec<Place> = with(|state| state.open.iter().cloned().collect());
+    let rows = places.into_iter().filter_map(wanted).take(most).collect();
     reply::send(ctx, &Reply::Array(rows));
     Ok(())
 }
@@ -119,19 +122,6 @@ fn with_model<T>(
     drop(key);
     ctx.select(before);
     seen
-}
-
-/// The alert streams on this server. On a cluster each hash tag has one of its own, and only the keyspace knows them.
-fn alert_streams(ctx: Ctx) -> Vec<Reply> {
-    let (base, cluster) = with(|state| (state.settings.alerts_key.clone(), state.cluster));
-    let mut streams = if cluster {
-        scan::keys(ctx, |name| key::is_alerts_of(&base, name))
-    } else {
-        vec![base]
-    };
-    streams.retain(|name| Key::open(ctx, ctx.string(name).borrow(), Mode::Look).is_stream());
-    streams.sort();
-    streams.into_iter().map(Reply::Text).collect()
 }
 
 /// `_load key model`: a whole model, from an AOF without RDB preamble.

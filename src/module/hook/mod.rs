@@ -69,6 +69,8 @@ unsafe extern "C" fn on_stream_event(
     guard(ERR, || {
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, stream) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
+        // Whatever the event: groups may be made with the stream.
+        with(|state| state.meet_alert_stream(stream.bytes()));
         if event != c"xadd" {
             return OK;
         }
@@ -170,14 +172,12 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
     } = captured;
     let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
     let cluster = with(|state| state.cluster);
-    if moving::slot(ctx, stream) == Slot::Coming {
-        // Here nothing can be written until the slot is this node's own. The stream keeps the entry until then.
-        if let Some(id) = entry.id.or_else(|| newest_id(ctx, stream)) {
-            backlog::put_off(ctx, (captured.db, stream.to_vec()), id);
-        }
-        return;
+    let readings = entry::read(watch, stream, entry.id, &fields, cluster);
+    let slot = moving::slot(ctx, stream);
+    if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
+        return put_off(ctx, captured);
     }
-    for reading in &entry::read(watch, stream, entry.id, &fields, cluster) {
+    for reading in &readings {
         let failed = match reading {
             Err(bad) => Some(why(bad)),
             Ok(reading) => match caught(|| decide(ctx, stream, entry, reading)) {
@@ -187,10 +187,42 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
             },
         };
         if let Some(reason) = failed {
+            if slot != Slot::Settled && !moving::has_dead(ctx, stream) {
+                return put_off(ctx, captured);
+            }
             let id = entry.id.or_else(|| newest_id(ctx, stream));
             let payload = entry::dead_payload(&fields);
             effects::bury(ctx, stream, id.unwrap_or_default(), &reason, &payload);
         }
+    }
+}
+
+/// Whether an entry of a stream whose slot moves must wait: nothing can be written where the slot comes to, what it needs has
+/// gone ahead where it leaves, or one before it waits.
+fn waits(
+    ctx: Ctx,
+    captured: &Captured,
+    slot: Slot,
+    readings: &[Result<EntryReading<'_>, BadEntry>],
+) -> bool {
+    let stream = captured.stream.borrow().bytes();
+    slot == Slot::Coming
+        || backlog::is_put_off(&(captured.db, stream.to_vec()))
+        || readings.iter().any(|reading| match reading {
+            Err(_) => !moving::has_dead(ctx, stream),
+            Ok(found) => {
+                let sensor = ctx.string(&found.key);
+                let checked = moving::check_reading(ctx, sensor.borrow(), found.reading);
+                matches!(checked, Err(Error::TryAgain { .. }))
+            }
+        })
+}
+
+/// The stream keeps the entry until then.
+fn put_off(ctx: Ctx, captured: &Captured) {
+    let stream = captured.stream.borrow().bytes();
+    if let Some(id) = captured.entry.id.or_else(|| newest_id(ctx, stream)) {
+        backlog::put_off(ctx, (captured.db, stream.to_vec()), id);
     }
 }
 
@@ -250,6 +282,8 @@ fn timed(work: impl FnOnce()) {
 
 /// Streams whose watch is remembered, so that an XADD costs one look-up whatever the number of watches.
 const REMEMBERED: usize = 100_000;
+/// Longest name that is remembered: names are the producers', and a megabyte of each would be a hundred gigabytes.
+const LONGEST: usize = 1024;
 
 impl State {
     /// The watch that reads a stream; never one for the streams that the module writes.
@@ -269,7 +303,9 @@ impl State {
             .of_stream(stream)
             .filter(|_| !self.writes(stream))
             .cloned();
-        self.watched.insert(stream.to_vec(), watch.clone());
+        if stream.len() <= LONGEST {
+            self.watched.insert(stream.to_vec(), watch.clone());
+        }
         watch
     }
 

@@ -155,6 +155,27 @@ impl Ctx {
         self.flags() & hurried == 0
     }
 
+    /// Whether a script runs.
+    pub(crate) fn runs_script(self) -> bool {
+        self.flags() & raw::REDISMODULE_CTX_FLAGS_LUA != 0
+    }
+
+    /// Whether there is a user on whose behalf a command runs. To ask for the name of none would end the server.
+    pub(crate) fn has_user(self) -> bool {
+        // SAFETY: a live context and C strings. A call on behalf of a user ("C") fails before anything else where there is
+        // none; where there is one this one does since DBSIZE takes no argument.
+        let reply = unsafe {
+            api!(RedisModule_Call(
+                self.0,
+                c"DBSIZE".as_ptr(),
+                c"Cc".as_ptr(),
+                c"".as_ptr()
+            ))
+        };
+        reply.is_null()
+            && std::io::Error::last_os_error().kind() == std::io::ErrorKind::InvalidInput
+    }
+
     /// Whether the server only asks where the keys of a command are.
     pub(crate) fn asks_for_keys(self) -> bool {
         // SAFETY: a live context of a command.

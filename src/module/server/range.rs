@@ -1,7 +1,8 @@
-//! Replies that are read: samples of a series, the nodes of a cluster.
+//! Replies that are read: samples of a series, the nodes of a cluster, the consumer groups of a stream.
 
 use std::ffi::c_int;
 
+use anomaly_core::stream_id::StreamId;
 use anomaly_core::units::{Timestamp, number};
 use redis_module::raw;
 
@@ -127,6 +128,47 @@ impl Ctx {
                 api!(RedisModule_FreeCallReply(reply));
             }
             nodes
+        }
+    }
+}
+
+impl Ctx {
+    /// The `last-delivered-id` of a stream's consumer group, if there is one of that name.
+    pub(crate) fn group(self, stream: Str<'_>, name: &[u8]) -> Option<StreamId> {
+        // SAFETY: as in `range`; what is no array has no elements, and what is missing is null and has no text.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"XINFO".as_ptr(),
+                c"cs".as_ptr(),
+                c"GROUPS".as_ptr(),
+                stream.raw()
+            ));
+            if reply.is_null() {
+                return None;
+            }
+            let element = |of, at| api!(RedisModule_CallReplyArrayElement(of, at));
+            let field = |group, name: &[u8]| {
+                let len = api!(RedisModule_CallReplyLength(group));
+                let mut at = (0..len).step_by(2);
+                let at = at.find(|at| text(element(group, *at)) == Some(name))?;
+                text(element(group, at + 1))
+            };
+            let is_array =
+                api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
+            let groups = if is_array {
+                api!(RedisModule_CallReplyLength(reply))
+            } else {
+                0
+            };
+            let group = (0..groups)
+                .map(|at| element(reply, at))
+                .find(|group| field(*group, b"name") == Some(name));
+            let id = group
+                .and_then(|group| field(group, b"last-delivered-id"))
+                .and_then(StreamId::parse);
+            api!(RedisModule_FreeCallReply(reply));
+            id
         }
     }
 }

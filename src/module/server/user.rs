@@ -8,12 +8,18 @@ use super::{Ctx, OK, OwnedStr, Str, api};
 pub(crate) struct User(OwnedStr);
 
 impl User {
-    /// The user of the client that sent a command; `None` for another module's or the server's own, who may do anything.
+    /// The user of the client that sent a command, itself or by a script; `None` for another module's or the server's own,
+    /// who may do anything.
     pub(crate) fn of(ctx: Ctx) -> Option<Self> {
         // SAFETY: a live context; the string is ours to free.
         let name = unsafe {
             let client = api!(RedisModule_GetClientId(ctx.raw()));
-            api!(RedisModule_GetClientUserNameById(ctx.raw(), client))
+            let name = api!(RedisModule_GetClientUserNameById(ctx.raw(), client));
+            if name.is_null() && ctx.runs_script() && ctx.has_user() {
+                api!(RedisModule_GetCurrentUserName(ctx.raw()))
+            } else {
+                name
+            }
         };
         (!name.is_null()).then(|| Self(OwnedStr::of(name)))
     }
