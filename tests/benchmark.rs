@@ -13,20 +13,20 @@ fn bench(words: &[&str]) -> Command {
         .arg(redis_server())
         .arg("--module")
         .arg(module())
-        .env_remove("ANOMALY_BENCH_PYTHON")
-        .args(words);
+        .env_remove("ANOMALY_BENCH_PYTHON");
     match timeseries() {
         Some(path) => command.arg("--timeseries").arg(path),
         None => command.env_remove("ANOMALY_TIMESERIES"),
     };
+    command.args(words);
     command
 }
 
 #[test]
 fn contestants_and_whom_they_are_compared_with_are_measured_and_recorded() {
     let dir = Dir::new();
-    let output = bench(&["--only", "add-zscore,scored-time", "--record"])
-        .arg(dir.path())
+    let to = dir.path().to_string_lossy();
+    let output = bench(&["--only", "add-zscore,scored-time", "--record", &to])
         .output()
         .unwrap();
     let (said, wrong) = (

@@ -23,22 +23,24 @@ fn bytes(settings: &str, readings: usize) -> f64 {
     (used() - before) as f64 / SENSORS as f64
 }
 
-/// Measured on Redis 7.4.1 before models shrank to a line of the cache; issue 6 asks for at most 160, 260 and 1,200. Readings
-/// enough to fill the window, and to warm `auto`.
+/// Measured on Redis 7.4.1 with its own allocator. Other servers keep keys in other ways, and may take less.
+/// Readings enough to fill the window, and to warm `auto`.
+const RECORDED: [(&str, usize, f64); 3] = [
+    ("min 0 max 100", 5, 151.5),
+    ("zscore 4 window 30", 40, 342.0),
+    ("auto on", 130, 1046.0),
+];
+
 #[test]
-fn a_sensor_takes_no_more_bytes_than_are_written_here() {
+fn a_sensor_takes_the_bytes_that_are_written_here() {
+    let here = Server::start().info("server")["redis_version"].starts_with("7.4.");
     for (settings, readings, recorded) in RECORDED {
         let grown = bytes(settings, readings);
         eprintln!("{settings}: {grown:.1} bytes");
+        let least = if here { recorded * 0.98 } else { 64.0 };
         assert!(
-            grown > 0.0 && grown <= recorded * 1.02,
+            (least..=recorded * 1.02).contains(&grown),
             "{settings}: {grown:.1} bytes for a sensor, {recorded} are recorded here"
         );
     }
 }
-
-const RECORDED: [(&str, usize, f64); 3] = [
-    ("min 0 max 100", 5, 310.0),
-    ("zscore 4 window 30", 40, 534.0),
-    ("auto on", 130, 1078.0),
-];

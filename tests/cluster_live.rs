@@ -273,6 +273,14 @@ fn the_wrong_node_says_moved_and_the_right_one_serves_all_of_the_slot() {
     assert_eq!(streams, 12 + 1);
 }
 
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn slots_move_under_load_and_nothing_is_lost_or_split() {
     let cluster = Cluster::start();
@@ -283,6 +291,8 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
     let mut moved = 0;
     let (mut taken, mut tried_again) = (BTreeMap::new(), 0);
     thread::scope(|scope| {
+        // However this ends: the scope waits for the writers.
+        let _ends_them = Ends(&stop);
         let writers: Vec<_> = tags
             .iter()
             .map(|tag| {
