@@ -89,8 +89,8 @@ pub(crate) const LIFT: f32 = 0.16;
 pub(crate) const COMMON_LIFT: f32 = 0.1;
 /// Control: readings without a crossing before it may fire again.
 pub(crate) const QUIET: f32 = 40.0;
-/// Control: and milliseconds: where readings are dense, 40 of them are no time.
-pub(crate) const QUIET_TIME: f32 = 2_400_000.0;
+/// Control: and a share of the budget, 40 minutes of 30 days: where readings are dense, 40 of them are no time.
+pub(crate) const QUIET_SHARE: f32 = 1.0 / 1080.0;
 
 /// Counters: changes in one direction after which a fall is a reset.
 pub(crate) const CLIMB: u32 = 20;

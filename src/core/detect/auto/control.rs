@@ -5,7 +5,7 @@
 //! normal ends near its budget all the same. A crossing fires only after [`quiet`] readings without any.
 
 use super::constants::{
-    AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, QUIET_TIME,
+    AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, QUIET_SHARE,
     STRICTNESS,
 };
 
@@ -97,9 +97,10 @@ impl Control {
     }
 }
 
-/// Readings without a crossing before one may fire again, at one reading every `interval` milliseconds.
-pub(crate) fn quiet(interval: f32) -> u16 {
-    QUIET.max(QUIET_TIME / interval.max(1.0)).min(60_000.0) as u16
+/// Readings without a crossing before one may fire again, at one reading every `interval` milliseconds of `budget`.
+pub(crate) fn quiet(interval: f32, budget: f32) -> u16 {
+    let share = (QUIET_SHARE * budget).round() / interval.max(1.0);
+    QUIET.max(share).min(60_000.0) as u16
 }
 
 /// The threshold in standard deviations at which one independent reading in ten budgets of `budget` milliseconds is beyond,
@@ -135,7 +136,7 @@ mod tests {
     fn crossings_fire_once_and_then_only_after_quiet() {
         for interval in [60_000.0, 1000.0] {
             let mut control = Control::default();
-            let quiet = quiet(interval);
+            let quiet = quiet(interval, 2_592_000_000.0);
             assert!(control.open(1, 1.1, quiet));
             control = control.next([true, false, false, false], true, quiet);
             assert!(!control.open(1, 1.1, quiet) && control.lifted()[0] > control.lifted()[1]);
@@ -145,7 +146,9 @@ mod tests {
             }
             assert!(control.open(1, 1.1, quiet));
         }
-        assert_eq!([3_600_000.0, 60_000.0, 1000.0].map(quiet), [40, 40, 2400]);
+        let month = |interval| quiet(interval, 2_592_000_000.0);
+        assert_eq!([3_600_000.0, 60_000.0, 1000.0].map(month), [40, 40, 2400]);
+        assert_eq!(quiet(1000.0, 86_400_000.0), 80, "of a day");
     }
 
     #[test]

@@ -157,6 +157,7 @@ pub struct Look {
     control: Control,
     crossed: [bool; EXPERTS],
     fires: bool,
+    quiet: u16,
     judgement: Judgement,
 }
 
@@ -315,7 +316,7 @@ impl Auto {
             (novelty, off, bars[NOVELTY], Oddity::Novel)
         };
 
-        let quiet = quiet(interval);
+        let quiet = quiet(interval, budget);
         let fires = control.open(profile.for_readings, ratio, quiet);
         let missing = missing(profile, WARMUP, 2, self.readings);
         let judgement = if missing > 0 {
@@ -358,6 +359,7 @@ impl Auto {
             control,
             crossed: ratios.map(|ratio| missing == 0 && ratio > 1.0),
             fires,
+            quiet,
             judgement,
         }
     }
@@ -366,9 +368,7 @@ impl Auto {
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
         self.interval = look.interval;
-        self.control = look
-            .control
-            .next(look.crossed, look.fires, quiet(look.interval));
+        self.control = look.control.next(look.crossed, look.fires, look.quiet);
         if !profile.learn && look.crossed.contains(&true) {
             return;
         }

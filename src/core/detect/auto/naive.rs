@@ -283,7 +283,8 @@ pub(crate) fn ratio(past: &[Reading], now: Reading) -> Option<f64> {
         peak = (peak * (1.0 - f(PEAK_RATE))).max(taught);
         let warm = i >= WARMUP as usize && began;
         let ratio = ratios.iter().copied().fold(0.0, f64::max);
-        let need = f(QUIET.max(QUIET_TIME / interval.max(1.0) as f32)).floor();
+        let share = f(QUIET_SHARE) * 2_592_000_000.0;
+        let need = f(QUIET).max(share.round() / interval.max(1.0)).floor();
         let open = quiet >= need || (waits || quiet >= f64::from(PAUSE)) && ratio >= AGAIN;
         answer = warm.then_some(if open { ratio } else { ratio.min(0.9) });
         let crossed = ratios.map(|ratio| warm && ratio > 1.0);
