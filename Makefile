@@ -43,10 +43,10 @@ test-valgrind: dev ## a part of the server suite under valgrind: no report with 
 scenarios: ## how detectors do where it matters to users (SEEDS=10 DAYS=3 DETECTORS='auto on' for a quick look)
 	@cargo run --release --locked --quiet -p anomaly-core --example scenarios
 
-soak: dev ## kills and seeds by the hundred, rules changing under a fleet, fuzzing (ANOMALY_SOAK_KILLS=200 ANOMALY_SOAK_SEEDS=500 ANOMALY_FUZZ=30)
+soak: dev ## kills and seeds by the hundred, a day at 1000x, a million sensors saved, ten minutes of everything, fuzzing (ANOMALY_SOAK_KILLS=200 ANOMALY_SOAK_SEEDS=500 ANOMALY_SOAK_SECONDS=600 ANOMALY_FUZZ=30)
 	@ANOMALY_FUZZ=$${ANOMALY_FUZZ:-30} cargo test --locked -p anomaly-core --lib
 	@$(ENV) && ANOMALY_HOSTILE_ROUNDS=$${ANOMALY_HOSTILE_ROUNDS:-10000} cargo test --locked -p anomaly-tests --test server -- hostile
-	@$(ENV) && exec timeout 7200 cargo test --locked -p anomaly-tests --test server -- --ignored --nocapture soak
+	@$(ENV) && exec timeout 10800 cargo test --locked -p anomaly-tests --test server -- --ignored --nocapture --test-threads=1 soak
 
 fmt: ## format the code
 	@cargo fmt --all

@@ -25,8 +25,8 @@ fn bench(words: &[&str]) -> Command {
 #[test]
 fn contestants_and_whom_they_are_compared_with_are_measured_and_recorded() {
     let dir = Dir::new();
-    let output = bench(&["--only", "add-zscore,scored-time", "--record"])
-        .arg(dir.path())
+    let to = dir.path().to_string_lossy();
+    let output = bench(&["--only", "add-zscore,scored-time", "--record", &to])
         .output()
         .unwrap();
     let (said, wrong) = (

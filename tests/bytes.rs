@@ -28,7 +28,7 @@ fn bytes(settings: &str, readings: usize) -> f64 {
 const RECORDED: [(&str, usize, f64); 3] = [
     ("min 0 max 100", 5, 151.5),
     ("zscore 4 window 30", 40, 342.0),
-    ("auto on", 130, 1046.0),
+    ("auto on", 130, 1174.0),
 ];
 
 #[test]

@@ -180,15 +180,6 @@ impl Cluster {
     }
 }
 
-/// Has writers stop however the test ends: it waits for them.
-struct Stopped<'a>(&'a AtomicBool);
-
-impl Drop for Stopped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// A program that ends with its test, however that ends.
 struct Killed(std::process::Child);
 
@@ -289,6 +280,14 @@ fn the_wrong_node_says_moved_and_the_right_one_serves_all_of_the_slot() {
     assert_eq!(streams, 12 + 1);
 }
 
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn slots_move_under_load_and_nothing_is_lost_or_split() {
     let cluster = Cluster::start();
@@ -300,7 +299,8 @@ fn slots_move_under_load_and_nothing_is_lost_or_split() {
     let mut moved = 0;
     let (mut taken, mut tried_again) = (BTreeMap::new(), 0);
     thread::scope(|scope| {
-        let _stopped = Stopped(&stop);
+        // However this ends: the scope waits for the writers.
+        let _ends_them = Ends(&stop);
         let writers: Vec<_> = tags
             .iter()
             .map(|tag| {
@@ -473,7 +473,7 @@ fn slots_of_watched_streams_move_under_load_and_every_entry_is_read_once() {
     let moves = AtomicUsize::new(0);
     let (mut waited_here, mut waited_there) = (0, 0);
     thread::scope(|scope| {
-        let _stopped = Stopped(&stop);
+        let _ends_them = Ends(&stop);
         let writers: Vec<_> = streams
             .iter()
             .map(|stream| {

@@ -3,7 +3,8 @@
 //! One version byte, then fields of fixed width, little-endian, in the order of [`save`]. Version 1 ends there. Version 2
 //! appends the two times that version 1 did not know, and then a block for each detector that has state of its own: the
 //! byte of its [`Block`], in ascending order, and its fields; a zero ends them. Version 3 has the standard deviation for the
-//! sum of squares, the score in single precision, shorter counts, and only knows when a value changed where `stuck` is on. A later version may append; it gets a new version byte, and
+//! sum of squares, the score in single precision, shorter counts, and only knows when a value changed where `stuck` is on. Version 4
+//! has another block for `auto`. A later version may append; it gets a new version byte, and
 //! every version ever released stays readable. Reading trusts nothing: every length is checked against the bytes that are
 //! there, every number against what the model could have written.
 
@@ -24,11 +25,13 @@ use crate::units::{Severity, Side, Timestamp};
 use crate::window::Window;
 
 /// Version of the stored form that [`save`] writes.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The first one, which knew no blocks.
 const WITHOUT_BLOCKS: u8 = 1;
 /// The last one with sums of squares, scores in double precision, and the time of the last change of every sensor.
 const WIDE: u8 = 2;
+/// The last one whose `auto` had three experts.
+const THREE_EXPERTS: u8 = 3;
 
 /// Largest window and most recent readings that a rule can ask for.
 const LONGEST: usize = 10_000;
@@ -136,7 +139,7 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
             from.option(Reader::time)?
         };
         more.arrived = from.time()?;
-        load_blocks(&mut from, &mut model, &mut more)?;
+        load_blocks(&mut from, &mut model, &mut more, version)?;
     }
     let sane = scores <= Kind::ALL.len()
         && model
@@ -254,7 +257,12 @@ fn save_blocks(out: &mut Writer, model: &Model) {
     out.u8(NO_MORE);
 }
 
-fn load_blocks(from: &mut Reader<'_>, model: &mut Model, more: &mut More) -> Result<(), Error> {
+fn load_blocks(
+    from: &mut Reader<'_>,
+    model: &mut Model,
+    more: &mut More,
+    version: u8,
+) -> Result<(), Error> {
     let mut before = None;
     loop {
         let tag = from.u8()?;
@@ -288,6 +296,9 @@ fn load_blocks(from: &mut Reader<'_>, model: &mut Model, more: &mut More) -> Res
                     below: from.size()?,
                     next: from.level()?,
                 }));
+            }
+            (Block::Auto, _) if version <= THREE_EXPERTS => {
+                more.auto = Some(Box::new(auto::anew(from)?));
             }
             (Block::Auto, _) => more.auto = Some(Box::new(auto::load(from)?)),
         }

@@ -1,4 +1,7 @@
 //! The block of `auto`: its fields stand once, in the order in which they are stored.
+//!
+//! Versions 2 and 3 knew three experts and forgot at other rates. What they had learnt says nothing of the fourth, which would take
+//! its first error for an anomaly, so that such a sensor's `auto` begins anew, and everything else of it is kept.
 
 use super::{Reader, Writer, damaged};
 use crate::detect::Auto;
@@ -7,7 +10,6 @@ use crate::error::Error;
 
 /// A field of the state, to be written or read.
 enum Field<'a> {
-    U8(&'a mut u8),
     Bool(&'a mut bool),
     U16(&'a mut u16),
     U32(&'a mut u32),
@@ -55,6 +57,14 @@ fn each(
     {
         visit(Field::F32(x))?;
     }
+    for x in tracks
+        .range
+        .values
+        .iter_mut()
+        .chain(&mut tracks.range.lively)
+    {
+        visit(Field::F32(x))?;
+    }
     for odds in &mut tracks.odds {
         visit(Field::F32(&mut odds.level))?;
         visit(Field::F32(&mut odds.mean))?;
@@ -67,9 +77,9 @@ fn each(
     }
     visit(Field::F32(&mut control.common))?;
     for since in &mut control.since {
-        visit(Field::U8(since))?;
+        visit(Field::U16(since))?;
     }
-    visit(Field::U8(&mut control.quiet))?;
+    visit(Field::U16(&mut control.quiet))?;
     visit(Field::U16(&mut control.run))?;
     visit(Field::Bool(&mut control.waits))?;
     let profile = &mut auto.profile;
@@ -79,6 +89,9 @@ fn each(
     for readings in &mut profile.readings {
         visit(Field::U16(readings))?;
     }
+    for number in auto.novelty.met.as_flattened_mut() {
+        visit(Field::U16(number))?;
+    }
     Ok(())
 }
 
@@ -86,7 +99,6 @@ pub(super) fn save(out: &mut Writer, auto: &Auto) {
     let mut auto = auto.clone();
     let written = each(&mut auto, |field| {
         match field {
-            Field::U8(x) => out.u8(*x),
             Field::Bool(x) => out.u8(u8::from(*x)),
             Field::U16(x) => out.u16(*x),
             Field::U32(x) => out.u32(*x),
@@ -100,11 +112,19 @@ pub(super) fn save(out: &mut Writer, auto: &Auto) {
     debug_assert!(written.is_ok(), "writing cannot fail");
 }
 
+/// Bytes of the block as versions 2 and 3 wrote it.
+const BYTES_3: usize = 655;
+
+/// Passes over a block of versions 2 and 3.
+pub(super) fn anew(from: &mut Reader<'_>) -> Result<Auto, Error> {
+    from.many(BYTES_3, Reader::u8)?;
+    Ok(Auto::default())
+}
+
 pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
     let mut auto = Auto::default();
     each(&mut auto, |field| {
         match field {
-            Field::U8(x) => *x = from.u8()?,
             Field::Bool(x) => *x = from.choice(&[false, true])?,
             Field::U16(x) => *x = from.u16()?,
             Field::U32(x) => *x = from.u32()?,
@@ -138,6 +158,7 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
         .chain(tracks.errors)
         .chain(tracks.shape.lively)
         .chain(tracks.shape.spread)
+        .chain(tracks.range.lively)
         .chain(
             tracks
                 .odds
@@ -148,7 +169,10 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
         .chain(auto.profile.noises);
     // What is squared or multiplied must not come out beyond what may be stored.
     let mut lifts = auto.control.lifts.into_iter().chain([auto.control.common]);
+    let [lowest, highest] = tracks.range.values;
     if far
+        || lowest > 0.0
+        || highest < 0.0
         || tracks.odds.iter().any(|odds| odds.mean > LARGEST_ROOT)
         || lifts.any(|lift| lift > MOST_LIFTED)
         || positive.contains(&false)

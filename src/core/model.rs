@@ -236,15 +236,27 @@ impl Model {
     /// Bytes on the heap, the model itself included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let window = self
-            .window
-            .as_ref()
-            .map_or(0, |w| size_of::<Window>() + w.heap_bytes());
-        let more = self
-            .more
-            .as_ref()
-            .map_or(0, |more| size_of::<More>() + more.heap_bytes());
-        size_of::<Self>() + window + more
+        let mut sum = 0;
+        self.allocations(|bytes| sum += bytes);
+        sum
+    }
+
+    /// Tells the size in bytes of each allocation, the model itself included: an allocator may round each of them.
+    pub fn allocations(&self, mut tell: impl FnMut(usize)) {
+        let mut each = |bytes: usize| {
+            if bytes > 0 {
+                tell(bytes);
+            }
+        };
+        each(size_of::<Self>());
+        if let Some(window) = &self.window {
+            each(size_of::<Window>());
+            window.allocations(&mut each);
+        }
+        if let Some(more) = &self.more {
+            each(size_of::<More>());
+            more.allocations(&mut each);
+        }
     }
 
     /// Notes under which number the server's timer knows it, 0: none.

@@ -79,21 +79,20 @@ impl More {
         self.scores.as_deref().unwrap_or_default()
     }
 
-    /// Bytes on the heap beside itself.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        let recent = self
-            .recent
-            .as_ref()
-            .map_or(0, |r| size_of::<Recent>() + r.heap_bytes());
-        let episode = self.alarm.episode.as_ref().map_or(0, |e| {
-            size_of::<Episode>() + e.acked_by.as_ref().map_or(0, |by| by.len())
-        });
-        size_of_val(self.scores())
-            + boxed(self.ewma.as_deref())
-            + boxed(self.cusum.as_deref())
-            + boxed(self.auto.as_deref())
-            + recent
-            + episode
+    /// Tells the bytes of each allocation behind it, 0 for one that is not there.
+    pub(crate) fn allocations(&self, tell: &mut impl FnMut(usize)) {
+        tell(size_of_val(self.scores()));
+        tell(boxed(self.ewma.as_deref()));
+        tell(boxed(self.cusum.as_deref()));
+        tell(boxed(self.auto.as_deref()));
+        if let Some(recent) = &self.recent {
+            tell(size_of::<Recent>());
+            tell(recent.heap_bytes());
+        }
+        if let Some(episode) = &self.alarm.episode {
+            tell(size_of::<Episode>());
+            tell(episode.acked_by.as_ref().map_or(0, |by| by.len()));
+        }
     }
 }
 

@@ -222,6 +222,9 @@ fn of_learnt(
         ),
         Oddity::Calm => format!("{said}: the signal varies far less than it used to"),
         Oddity::Lively => format!("{said}: the signal varies far more than it used to"),
+        Oddity::Novel => format!(
+            "{said}: the signal has not been in such a state before ({expected} is usual, ±{noise_said})"
+        ),
     }
 }
 

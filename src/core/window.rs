@@ -87,16 +87,15 @@ impl Window {
         }
     }
 
-    /// Heap bytes.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        let ranks = self.ranks.as_ref();
-        let spilled = if self.distances.spilled() {
-            self.distances.capacity() * size_of::<f32>()
-        } else {
-            0
-        };
-        spilled + ranks.map_or(0, |ranks| size_of::<Ranks>() + ranks.heap_bytes())
+    /// Tells the bytes of each allocation behind it.
+    pub(crate) fn allocations(&self, tell: &mut impl FnMut(usize)) {
+        if self.distances.spilled() {
+            tell(self.distances.capacity() * size_of::<f32>());
+        }
+        if let Some(ranks) = &self.ranks {
+            tell(size_of::<Ranks>());
+            ranks.allocations(tell);
+        }
     }
 
     /// Keeps the distances by size too, for medians, or no longer.
@@ -352,7 +351,9 @@ mod tests {
             let mut window = Window::new(capacity);
             (0..capacity * 2).for_each(|x| window.push(x as f64));
             let beside = if capacity > USUAL { capacity * 4 } else { 0 };
-            assert_eq!(window.heap_bytes(), beside);
+            let mut bytes = 0;
+            window.allocations(&mut |each| bytes += each);
+            assert_eq!(bytes, beside);
         }
     }
 }

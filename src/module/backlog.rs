@@ -36,6 +36,7 @@ use crate::hook::{self, Captured};
 use crate::moving::{self, Slot};
 use crate::scan;
 use crate::server::{Called, Ctx, Entries, Key, Mode, Str, borrowed};
+use crate::slices::Start;
 use crate::state::{Place, State, with};
 
 /// Longest slice: short beside a request's own time, so that other clients hardly notice.
@@ -136,10 +137,12 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         with(|state| state.backlog_awake = false);
         // A replica is told of its master's slices; promoted, it is woken.
         if ctx.decides() && ctx.may_write() {
-            let end = Instant::now() + SLICE;
+            let start = Start::now();
+            let end = start.plus(SLICE);
             if search(ctx, end) {
                 read(ctx, end);
             }
+            with(|state| state.counts.backlog.add(&start));
         }
         note_all(ctx);
         if ctx.decides() {

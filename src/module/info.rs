@@ -101,10 +101,13 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             count("hook_usec", counts.hook_microseconds());
             count("backtests", counts.backtests);
             count("backtest_running", u64::from(state.backtest.is_some()));
-            count("backtest_slices", counts.backtest_slices);
-            count("backtest_usec", counts.backtest_microseconds);
-            count("backtest_longest_usec", counts.backtest_longest);
+            count("backtest_slices", counts.backtest.count());
+            count("backtest_usec", counts.backtest.microseconds());
+            count("backtest_longest_usec", counts.backtest.longest());
             count("add_usec", counts.add_microseconds());
+            text("timer_slices", &counts.timers.line());
+            text("backlog_slices", &counts.backlog.line());
+            text("backtest_slice_times", &counts.backtest.line());
         });
     });
 }

@@ -31,6 +31,7 @@ mod scan;
 mod server;
 mod settings;
 mod silence;
+mod slices;
 mod state;
 
 use std::ffi::c_int;

@@ -7,10 +7,12 @@
 //! ([`crate::backlog`]).
 //!
 //! A reading pays for this with one look at a flag: a command filter sees CLUSTER SETSLOT before it runs, and only from then
-//! until no slot of this node moves any more is the server asked. It sees MIGRATE too: a sensor that is sent away is not
-//! deleted, its episode goes on elsewhere.
+//! until no slot of this node moves any more is the server asked. Valkey does what SETSLOT says only when the replicas have
+//! heard of it, without calling the filter again: for as long as that may take, no answer is the last. The filter sees MIGRATE
+//! too: a sensor that is sent away is not deleted, its episode goes on elsewhere.
 
 use std::ffi::c_int;
+use std::time::{Duration, Instant};
 
 use anomaly_core::{Error, Reading, key};
 use redis_module::raw;
@@ -25,6 +27,8 @@ use crate::{backlog, datatype, effects};
 pub(crate) struct Moves {
     /// A slot of this node may be on the move.
     suspected: bool,
+    /// Until then a SETSLOT may be yet to take effect.
+    awaited: Option<Instant>,
     /// The words of a MIGRATE that is about to run, or has just run.
     sent: Vec<Vec<u8>>,
     /// A filter is given none.
@@ -41,6 +45,13 @@ impl Moves {
         self.sent.iter().any(|sent| sent == key)
     }
 }
+
+/// How long Valkey's SETSLOT waits for replicas unless it is told otherwise, in ms.
+const SETSLOT_TIMEOUT: u64 = 2000;
+/// Longest that is reckoned with, in ms.
+const LONGEST_TIMEOUT: u64 = 60_000;
+/// What is added to it: a timeout is noticed late.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// Where the slot of a key stands, as this node sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +97,20 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
             name.eq_ignore_ascii_case(b"CLUSTER"),
             name.eq_ignore_ascii_case(b"MIGRATE"),
         );
+        // SAFETY: a live command.
+        let words = || unsafe { api!(RedisModule_CommandFilterArgsCount(filter)) };
+        let awaited = (moves && words() > 2 && word(1).bytes().eq_ignore_ascii_case(b"SETSLOT"))
+            .then(|| {
+                let timeout = (3..words() - 1)
+                    .find(|at| word(*at).bytes().eq_ignore_ascii_case(b"TIMEOUT"))
+                    .and_then(|at| std::str::from_utf8(word(at + 1).bytes()).ok()?.parse().ok())
+                    .unwrap_or(SETSLOT_TIMEOUT)
+                    .min(LONGEST_TIMEOUT);
+                Instant::now() + Duration::from_millis(timeout) + SLACK
+            });
         with(|state| {
             state.moves.suspected |= moves;
+            state.moves.awaited = state.moves.awaited.max(awaited);
             if !state.moves.sent.is_empty() {
                 state.moves.sent.clear();
             }
@@ -97,9 +120,7 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
             backlog::note_after_this(unsafe { Ctx::new(own.0) });
         }
         if migrates {
-            // SAFETY: as above.
-            let words = unsafe { api!(RedisModule_CommandFilterArgsCount(filter)) };
-            let sent = (3..words).map(|at| word(at).bytes().to_vec()).collect();
+            let sent = (3..words()).map(|at| word(at).bytes().to_vec()).collect();
             with(|state| state.moves.sent = sent);
         }
     });
@@ -149,7 +170,17 @@ pub(crate) fn on_the_move(ctx: Ctx) -> OnTheMove {
         .filter_map(|word| word.strip_prefix('['))
         .map(str::to_owned)
         .collect();
-    with(|state| state.moves.suspected = !moves.is_empty());
+    if moves.is_empty() {
+        with(|state| {
+            if state
+                .moves
+                .awaited
+                .is_none_or(|until| until < Instant::now())
+            {
+                (state.moves.suspected, state.moves.awaited) = (false, None);
+            }
+        });
+    }
     OnTheMove(moves)
 }
 

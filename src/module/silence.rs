@@ -24,6 +24,7 @@ use redis_module::raw;
 use crate::fence::{caught, guard};
 use crate::moving::{self, Slot};
 use crate::server::{Args, Called, Ctx, Key, Mode, Str};
+use crate::slices::Start;
 use crate::state::{Place, State, with};
 use crate::{datatype, effects, ingest, keyspace, scan};
 
@@ -153,7 +154,8 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };
         with(|state| state.timers_awake = false);
-        let end = Instant::now() + SLICE;
+        let start = Start::now();
+        let end = start.plus(SLICE);
         let held_up = was_held_up(ctx);
         let swept = caught(|| go_on_sweeping(ctx, end)).unwrap_or(true);
         if swept && ctx.decides() && !held_up {
@@ -165,6 +167,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
             }
         }
         go_to_sleep(ctx);
+        with(|state| state.counts.timers.add(&start));
     });
 }
 

@@ -25,6 +25,7 @@ use crate::moving::Moves;
 use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
+use crate::slices::Slices;
 
 /// Counts since the server started, for INFO.
 #[derive(Default)]
@@ -57,11 +58,10 @@ pub(crate) struct Counts {
     pub(crate) hook_nanoseconds: u64,
     /// Backtests begun.
     pub(crate) backtests: u64,
-    /// Their slices on the main thread.
-    pub(crate) backtest_slices: u64,
-    /// What those took of the main thread, together and the longest of them.
-    pub(crate) backtest_microseconds: u64,
-    pub(crate) backtest_longest: u64,
+    /// Slices of each kind of work of our own choice.
+    pub(crate) timers: Slices,
+    pub(crate) backlog: Slices,
+    pub(crate) backtest: Slices,
 }
 
 impl Counts {

@@ -54,7 +54,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Another server program, see [`other_server`](crate::other_server).
+    /// Another server program, see [`fetched_server`](crate::fetched_server).
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self
@@ -92,6 +92,11 @@ impl Builder {
     /// As a replica of `master`. See [`Server::replica_in_sync`].
     pub fn replica_of(self, master: &Server) -> Self {
         self.config(format!("replicaof 127.0.0.1 {}", master.port()))
+    }
+
+    /// Its directory, for a file that it is to find there.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// In a directory that other servers use too, before or after: their files are found.
@@ -139,7 +144,7 @@ impl Builder {
     }
 
     fn attempt(&self) -> Result<Server, Refused> {
-        let port = port::free();
+        let port = port::free_port();
         let dir = self.dir.path();
         let config = dir.join(format!("redis-{port}.conf"));
         let log = dir.join(format!("server-{port}.log"));
@@ -175,7 +180,7 @@ impl Builder {
             lines.extend([
                 "cluster-enabled yes".into(),
                 config,
-                format!("cluster-port {}", port::free()),
+                format!("cluster-port {}", port::free_port()),
             ]);
         }
         if self.timeseries {

@@ -47,6 +47,9 @@ pub fn call<A: AsRef<[u8]>>(connection: &mut Connection, args: &[A]) -> Value {
 
 /// The replies to commands sent in one go, errors among them (see [`error`]).
 pub fn call_many(connection: &mut Connection, commands: &[Args]) -> Vec<Value> {
+    if commands.is_empty() {
+        return Vec::new(); // the client refuses to send nothing
+    }
     let bytes: Vec<u8> = commands.iter().flat_map(|args| packed(args)).collect();
     connection
         .send_packed_command(&bytes)

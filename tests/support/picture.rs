@@ -1,7 +1,7 @@
 //! Everything that servers must agree on, in a form that can be compared and read.
 
-use crate::{Server, args, bytes, call, field, int, list, text, try_call};
-use redis::Connection;
+use crate::{Args, Server, args, bytes, call, call_many, field, int, list, text, try_call};
+use redis::{Connection, Value};
 use std::collections::BTreeMap;
 
 /// See [`Server::picture`].
@@ -48,9 +48,9 @@ impl Server {
             if try_call(connection, &args!["SELECT", db]).is_err() {
                 continue; // a cluster has one
             }
-            for key in list(&call(connection, &["KEYS", "*"])) {
-                let key = bytes(&key);
-                let seen = look(connection, &key);
+            let keys = list(&call(connection, &["KEYS", "*"]));
+            let keys: Vec<Vec<u8>> = keys.iter().map(bytes).collect();
+            for (key, seen) in keys.iter().zip(look(connection, &keys)) {
                 picture.insert(format!("{db} {}", key.escape_ascii()), seen);
             }
         }
@@ -58,33 +58,47 @@ impl Server {
     }
 }
 
-fn look(connection: &mut Connection, key: &[u8]) -> Vec<String> {
-    let kind = text(&call(connection, &args!["TYPE", key]));
-    let until = int(&call(connection, &args!["PEXPIRETIME", key]));
-    let mut seen = vec![kind.clone(), format!("until {until}")];
-    match kind.as_str() {
-        "TSDB-TYPE" => seen.extend(series(connection, key)),
-        "stream" => {
-            let all = call(connection, &args!["XRANGE", key, "-", "+"]);
-            seen.extend(list(&all).iter().map(|entry| format!("{entry:?}")));
+/// What is seen of each key. Asked in two pipelines: a seed of random traffic has hundreds of keys, and is looked at often.
+fn look(connection: &mut Connection, keys: &[Vec<u8>]) -> Vec<Vec<String>> {
+    let first: Vec<Args> = keys
+        .iter()
+        .flat_map(|key| [args!["TYPE", key], args!["PEXPIRETIME", key]])
+        .collect();
+    let first = call_many(connection, &first);
+    let kinds: Vec<String> = first.chunks(2).map(|pair| text(&pair[0])).collect();
+    let then: Vec<Args> = keys
+        .iter()
+        .zip(&kinds)
+        .flat_map(|(key, kind)| match kind.as_str() {
+            "TSDB-TYPE" => vec![args!["TS.INFO", key], args!["TS.RANGE", key, "-", "+"]],
+            "stream" => vec![args!["XRANGE", key, "-", "+"]],
+            _ => vec![args!["DEBUG", "DIGEST-VALUE", key]],
+        })
+        .collect();
+    let then = call_many(connection, &then);
+    let mut then = then.iter();
+    let mut all = Vec::new();
+    for (kind, pair) in kinds.iter().zip(first.chunks(2)) {
+        let mut seen = vec![kind.clone(), format!("until {}", int(&pair[1]))];
+        let mut next = || then.next().expect("a reply for each command");
+        match kind.as_str() {
+            "TSDB-TYPE" => seen.extend(series(next(), next())),
+            "stream" => seen.extend(list(next()).iter().map(|entry| format!("{entry:?}"))),
+            _ => seen.push(text(&list(next())[0])),
         }
-        _ => {
-            let digest = call(connection, &args!["DEBUG", "DIGEST-VALUE", key]);
-            seen.push(text(&list(&digest)[0]));
-        }
+        all.push(seen);
     }
-    seen
+    all
 }
 
 /// How it was created, and the samples.
-fn series(connection: &mut Connection, key: &[u8]) -> Vec<String> {
-    let info = call(connection, &args!["TS.INFO", key]);
+fn series(info: &Value, samples: &Value) -> Vec<String> {
     let made = ["labels", "retentionTime", "chunkSize", "duplicatePolicy"];
     let mut seen: Vec<String> = made
         .iter()
-        .map(|name| format!("{name} {:?}", field(&info, name)))
+        .map(|name| format!("{name} {:?}", field(info, name)))
         .collect();
-    for sample in list(&call(connection, &args!["TS.RANGE", key, "-", "+"])) {
+    for sample in list(samples) {
         let parts = list(&sample);
         seen.push(format!("{} {}", int(&parts[0]), text(&parts[1])));
     }

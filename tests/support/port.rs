@@ -11,7 +11,7 @@ const FIRST: u32 = 10_000;
 const COUNT: u32 = 22_000;
 
 /// A free port, never the same twice in a test process. Another process may still be faster: starting a server retries.
-pub(crate) fn free() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: OnceLock<AtomicU32> = OnceLock::new();
     // test processes that run at once start at different places
     let next = NEXT.get_or_init(|| AtomicU32::new(process::id().wrapping_mul(7919)));

@@ -25,20 +25,32 @@ pub fn redis_server() -> &'static Path {
     &setup().server
 }
 
+/// The client that belongs to the set-up, which speaks TLS.
+pub fn redis_cli() -> PathBuf {
+    match filled("ANOMALY_REDIS_CLI") {
+        Some(program) => program.into(),
+        None => cache().join("redis74/bin/redis-cli"),
+    }
+}
+
 /// `redistimeseries.so`, unless the server given by the user has none.
 pub fn timeseries() -> Option<&'static Path> {
     setup().timeseries.as_deref()
 }
 
-/// One of the other servers of `scripts/bootstrap.sh`: `redis6`, `redis7`, `redis8`, `valkey80`, `valkey81`.
-pub fn other_server(part: &str) -> PathBuf {
-    let output = bootstrap(&[part], &[]);
-    assert!(
-        output.status.success(),
-        "bootstrap.sh {part}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    cache().join(part).join("bin/redis-server")
+/// One of the other servers of `scripts/bootstrap.sh`: `redis6`, `redis7`, `redis8`, `valkey80`, `valkey81`. None if it was
+/// not fetched, unless `ANOMALY_MATRIX` is set, as `make test-matrix` does: then it is.
+pub fn fetched_server(part: &str) -> Option<PathBuf> {
+    let program = cache().join(part).join("bin/redis-server");
+    if filled("ANOMALY_MATRIX").is_some() {
+        let output = bootstrap(&[part], &[]);
+        assert!(
+            output.status.success(),
+            "bootstrap.sh {part}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    program.exists().then_some(program)
 }
 
 /// Runs `scripts/bootstrap.sh` with these parts and additions to the environment.

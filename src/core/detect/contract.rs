@@ -40,6 +40,8 @@ struct Row {
     adds_up: bool,
     /// Bytes on the heap, once warm by default, beside the model itself.
     bytes: usize,
+    /// Where it gives a number for the deviation at a ratio, this is looked for; and alerts are rationed.
+    sought: bool,
     /// The ratio by the plainest code there is, `None` where it cannot judge.
     naive: fn(past: &[Reading], now: Reading) -> Option<f64>,
 }
@@ -51,6 +53,19 @@ const UNIT_FIVE: [f64; 5] = [-1.0, -1.0, 1.0, 1.0, 0.0];
 const fn pair<const N: usize>(size: f64) -> [f64; N] {
     let mut all = [0.0; N];
     (all[0], all[1]) = (-size, size);
+    all
+}
+
+/// Even between -1 and 1, with 31 bits.
+const fn noise<const N: usize>() -> [f64; N] {
+    let (mut all, mut state, mut i) = ([0.0; N], 11_u64, 0);
+    while i < N {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        all[i] = (state >> 33) as f64 / 1_073_741_824.0 - 1.0;
+        i += 1;
+    }
     all
 }
 
@@ -68,6 +83,7 @@ fn row(kind: Kind) -> Row {
         standing: None,
         adds_up: false,
         bytes: 0,
+        sought: false,
         naive: |_, _| None,
     };
     match kind {
@@ -209,16 +225,24 @@ fn row(kind: Kind) -> Row {
             },
             ..plain
         },
-        other => panic!("{} judges readings: give it a row", other.word()),
+        Kind::Auto => Row {
+            on: |_, _| "auto on".into(),
+            past: &const { noise::<300>() },
+            warmup: 120,
+            learns: true,
+            adds_up: true,
+            bytes: size_of::<super::Auto>(),
+            sought: true,
+            naive: super::auto::naive::ratio,
+            ..plain
+        }
+        .measured(),
+        Kind::Nodata => panic!("it judges no readings"),
     }
 }
 
-/// All but `auto`, whose statistic has no closed form: `auto/tests.rs` holds it to the same contract.
 fn rows() -> impl Iterator<Item = Row> {
-    Kind::JUDGING
-        .into_iter()
-        .filter(|kind| *kind != Kind::Auto)
-        .map(row)
+    Kind::JUDGING.into_iter().map(row)
 }
 
 impl Row {
@@ -244,9 +268,43 @@ impl Row {
         self.past.len() as i64 * 1000
     }
 
+    /// With centre and unit as they are found.
+    fn measured(mut self) -> Self {
+        let asked = self.ready("").ask(self.now(), 0.0);
+        self.centre = asked.finding.unwrap().expected.unwrap();
+        self.unit = self.at(1.0) - self.centre;
+        self
+    }
+
+    /// The farthest value whose ratio is no more than that, to that side.
+    fn seek(&self, ratio: f64) -> f64 {
+        let mut sensor = self.ready("");
+        let (mut inside, mut beyond) = (0.0, 1e12);
+        for _ in 0..120 {
+            let middle = (inside + beyond) / 2.0;
+            let value = self.centre + middle * ratio.signum();
+            if sensor.ask(self.now(), value).finding.unwrap().ratio > ratio.abs() {
+                beyond = middle;
+            } else {
+                inside = middle;
+            }
+        }
+        self.centre + inside * ratio.signum()
+    }
+
+    /// What is meant to be exactly at a ratio, where that can be reached.
+    fn reached(&self, ratio: f64) -> f64 {
+        if self.sought {
+            ratio * (1.0 + 1e-6)
+        } else {
+            ratio
+        }
+    }
+
     /// The value whose statistic is that many times the threshold; negative below the centre.
     fn at(&self, ratio: f64) -> f64 {
         match self.standing {
+            None if self.sought => self.seek(ratio),
             None => self.centre + ratio * self.unit,
             Some(_) => self.centre,
         }
@@ -332,10 +390,10 @@ fn a_statistic_exactly_at_its_threshold_scores_one_half_and_is_normal() {
         let mut sensor = row.ready("");
         for side in [1.0, -1.0] {
             let on = row.judge(&mut sensor, side);
-            assert_eq!(
-                (on.verdict, on.score()),
-                (Verdict::Normal, 0.5),
-                "{}",
+            let off = if row.sought { 1e-6 } else { 0.0 };
+            assert!(
+                on.verdict == Verdict::Normal && (0.5 - off..=0.5).contains(&on.score()),
+                "{} {on:?}",
                 row.name()
             );
             let beyond = row.judge(&mut sensor, side * (1.0 + 1e-6));
@@ -359,15 +417,19 @@ fn the_score_rises_with_the_deviation_on_both_sides() {
     for row in rows() {
         let mut sensor = row.ready("");
         for side in [1.0, -1.0] {
+            // What went before may have come near to a threshold by itself.
+            let least = if row.sought { 0.9 } else { 0.0 };
             let scores: Vec<f64> = [0.0, 0.1, 0.9, 1.0, 1.1, 1.4, 1.6, 3.0, 100.0, 1e6]
+                .into_iter()
+                .filter(|ratio| *ratio >= least)
                 .map(|ratio| row.judge(&mut sensor, side * ratio).score())
-                .into();
+                .collect();
             assert!(
                 scores.windows(2).all(|pair| pair[0] < pair[1]),
                 "{} {scores:?}",
                 row.name()
             );
-            assert!(scores[0] < 0.1 && *scores.last().unwrap() < 1.0);
+            assert!(scores[0] < 0.1 + least / 2.0 && *scores.last().unwrap() < 1.0);
         }
     }
 }
@@ -388,13 +450,13 @@ fn a_finding_says_to_which_side_and_around_what_it_deviates() {
             }
             assert_eq!((found.kind, found.side), (row.kind, side));
             let (lower, upper) = (found.lower.unwrap(), found.upper.unwrap());
-            assert_eq!(
-                (lower, upper),
-                (row.at(-1.0), row.at(1.0)),
-                "{}",
-                row.name()
-            );
-            assert!(found.expected.is_none_or(|x| x == row.centre));
+            let near = |a: f64, b: f64| {
+                let most = if row.sought { 1e-3 * row.unit } else { 0.0 };
+                assert!((a - b).abs() <= most, "{}: {a} is not {b}", row.name());
+            };
+            near(lower, row.at(-1.0));
+            near(upper, row.at(1.0));
+            near(found.expected.unwrap_or(row.centre), row.centre);
         }
     }
 }
@@ -459,8 +521,9 @@ fn direction_watches_the_side_it_names() {
 #[test]
 fn deviations_below_mindev_never_fire_but_limits_are_limits() {
     for row in rows() {
-        let mut sensor = row.ready(&format!("mindev {:?}", 3.0 * row.unit));
         for side in [1.0, -1.0] {
+            let mindev = (row.at(side * row.reached(3.0)) - row.centre).abs();
+            let mut sensor = row.ready(&format!("mindev {mindev:?}"));
             for ratio in [1.1, 2.0, 2.999] {
                 let small = row.judge(&mut sensor, side * ratio);
                 let fires = row.fixed.is_some() || !row.deviates();
@@ -472,7 +535,7 @@ fn deviations_below_mindev_never_fire_but_limits_are_limits() {
                 );
             }
             assert!(
-                abnormal(row.judge(&mut sensor, side * 3.0).verdict),
+                abnormal(row.judge(&mut sensor, side * row.reached(3.0)).verdict),
                 "{}",
                 row.name()
             );
@@ -507,7 +570,8 @@ fn a_statistic_is_critical_at_the_factor_and_a_limit_beyond_its_critical_limit()
             } else {
                 critical
             };
-            assert_eq!(severity(&mut sensor, side * 1.5), on, "{}", row.name());
+            let factor = row.reached(1.5);
+            assert_eq!(severity(&mut sensor, side * factor), on, "{}", row.name());
 
             let mut four = row.ready("critical 4");
             assert_eq!(severity(&mut four, side * 3.99), warning, "{}", row.name());
@@ -524,11 +588,17 @@ fn a_statistic_is_critical_at_the_factor_and_a_limit_beyond_its_critical_limit()
 #[test]
 fn verdicts_do_not_depend_on_the_unit_or_the_level() {
     for row in rows() {
-        let signal = row.signal(7, 500);
+        let mut signal = row.signal(7, 500);
+        if row.sought {
+            // Its alerts are few: these leave no doubt.
+            for r in signal.iter_mut().skip(149).step_by(150) {
+                r.value += 10.0 * row.unit;
+            }
+        }
         let plain = verdicts(&(row.on)(1.0, 0.0), &signal);
         let fired = plain.iter().filter(|(v, _)| abnormal(*v)).count();
         assert!(
-            (10..250).contains(&fired),
+            (if row.sought { 1 } else { 10 }..250).contains(&fired),
             "{}: {fired} of 500 fire",
             row.name()
         );
@@ -544,23 +614,18 @@ fn verdicts_do_not_depend_on_the_unit_or_the_level() {
                 .iter()
                 .map(|r| reading(r.at.millis(), (r.value + offset) * scale))
                 .collect();
-            for (i, (before, after)) in plain
-                .iter()
-                .zip(verdicts(&(row.on)(scale, offset), &moved))
-                .enumerate()
-            {
-                assert_eq!(
-                    before.0,
-                    after.0,
-                    "{} ×{scale} +{offset} at {i}",
-                    row.name()
-                );
-                assert!(
-                    (before.1 - after.1).abs() < 1e-5,
-                    "{} ×{scale} +{offset} at {i}: {before:?} {after:?}",
-                    row.name()
-                );
-            }
+            // Single precision rounds elsewhere in another unit: a few of 500 may turn out otherwise.
+            let (most, few) = if row.sought { (0.02, 5) } else { (1e-5, 0) };
+            let moved = verdicts(&(row.on)(scale, offset), &moved);
+            let differ = plain.iter().zip(&moved).enumerate();
+            let differ: Vec<_> = differ
+                .filter(|(_, (a, b))| a.0 != b.0 || (a.1 - b.1).abs() >= most)
+                .collect();
+            assert!(
+                differ.len() <= few,
+                "{} ×{scale} +{offset}: {differ:?}",
+                row.name()
+            );
         }
     }
 }
@@ -581,6 +646,13 @@ fn a_gap_in_time_changes_nothing_but_what_is_measured_by_time() {
                 let ratio = outcome.finding.unwrap().ratio;
                 assert!((ratio * longer - 2.0).abs() < 1e-9, "{} {gap}", row.name());
                 assert_eq!(outcome.verdict, Verdict::Normal);
+            } else if row.sought {
+                // Its threshold comes from the cadence, and its control from the time: neither turns the verdict.
+                let side = |outcome: &Outcome| outcome.finding.unwrap().side;
+                assert_eq!(
+                    (outcome.verdict, side(&outcome)),
+                    (same.verdict, side(&same))
+                );
             } else {
                 assert_eq!(
                     (outcome.verdict, outcome.finding),
@@ -628,7 +700,10 @@ fn with_learn_no_abnormal_readings_do_not_move_the_baseline() {
             for i in 0..70 {
                 let outcome = sensor.add(row.now() + i * 1000, row.at(50.0));
                 assert!(
-                    abnormal(outcome.verdict) || more == "learn yes" || row.by_time,
+                    abnormal(outcome.verdict)
+                        || more == "learn yes"
+                        || row.by_time
+                        || row.sought && i > 0,
                     "{}",
                     row.name()
                 );
@@ -651,9 +726,9 @@ fn with_learn_no_abnormal_readings_do_not_move_the_baseline() {
 #[test]
 fn it_agrees_with_a_reference_written_as_plainly_as_can_be() {
     for row in rows() {
-        let mut judged = 0;
+        let (mut judged, mut differ) = (0, vec![]);
         for seed in 0..20 {
-            let signal = row.signal(seed, 200);
+            let signal = row.signal(seed, if row.sought { 400 } else { 200 });
             let mut sensor = row.fresh("");
             for (i, now) in signal.iter().enumerate() {
                 let outcome = sensor.add(now.at.millis(), now.value);
@@ -663,20 +738,26 @@ fn it_agrees_with_a_reference_written_as_plainly_as_can_be() {
                 };
                 judged += 1;
                 let score = ratio / (1.0 + ratio);
-                assert!(
-                    (outcome.score() - score).abs() < 1e-5,
-                    "{} seed {seed} at {i}: {} is not {score}",
-                    row.name(),
-                    outcome.score()
-                );
-                assert_eq!(
-                    abnormal(outcome.verdict),
-                    ratio > 1.0,
-                    "{} seed {seed} at {i}: {ratio}",
-                    row.name()
-                );
+                let most = if row.sought { 0.02 } else { 1e-5 };
+                let same = (outcome.score() - score).abs() < most
+                    && abnormal(outcome.verdict) == (ratio > 1.0);
+                if !same {
+                    differ.push(format!(
+                        "seed {seed} at {i}: {} is not {score}",
+                        outcome.score()
+                    ));
+                }
             }
         }
+        // What is nearly at a boundary of single precision may turn out otherwise.
+        let few = if row.sought { judged / 100 } else { 0 };
+        assert!(
+            differ.len() <= few,
+            "{}: {} of {judged}: {:?}",
+            row.name(),
+            differ.len(),
+            differ.first()
+        );
         assert!(judged >= 3000, "{}: {judged}", row.name());
     }
 }
@@ -769,7 +850,7 @@ fn info_and_explain_show_what_the_detector_goes_by() {
 /// All detectors of the table at once, and each alone.
 fn settings() -> Vec<String> {
     let alone: Vec<String> = rows().map(|row| (row.on)(1.0, 0.0)).collect();
-    let together = format!("auto on {}", alone.join(" "));
+    let together = format!("{} auto on", alone.join(" "));
     let auto = "auto on warmup 5".into();
     alone.into_iter().chain([auto, together]).collect()
 }

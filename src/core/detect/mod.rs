@@ -146,6 +146,8 @@ pub enum Oddity {
     Lively,
     /// The signal goes another way than it used to.
     Course,
+    /// Value, course and liveliness together are as they never were.
+    Novel,
 }
 
 /// The middle of the past that a deviation is measured from.

@@ -1,7 +1,5 @@
 //! A series with alarms in it that leave no doubt, to be played again in other ways: scenarios 9 and 10.
 
-use std::ops::Range;
-
 use crate::dice::Dice;
 use crate::scenario::Run;
 use crate::sensor::Sensor;
@@ -22,7 +20,6 @@ const HEIGHT: f64 = 10.0;
 /// White noise with three level shifts of 10 sd and 30 readings each, up or down.
 pub(crate) struct Recording {
     values: Vec<f64>,
-    events: Vec<Range<usize>>,
 }
 
 impl Recording {
@@ -33,16 +30,14 @@ impl Recording {
         let mut dice = Dice::new(run.seed, 5);
         let mut signal = Signal::new(Shape::Flat, Noise::White, run.seed);
         let mut values: Vec<f64> = (0..n).map(|index| signal.at(run.time(index))).collect();
-        let mut events = Vec::new();
         for event in 0..EVENTS {
             let from = n - (event + 1) * apart + dice.below(apart - APART / 2);
             let height = HEIGHT * dice.sign();
             for value in values.iter_mut().skip(from).take(LENGTH) {
                 *value += height;
             }
-            events.push(from..from + LENGTH);
         }
-        Self { values, events }
+        Self { values }
     }
 
     /// Times and values.
@@ -58,20 +53,11 @@ impl Recording {
         })
     }
 
-    /// The readings that fire during an event: those that leave no doubt. What fires by chance does not fire again when
-    /// the readings are others.
-    pub(crate) fn clear_alarms(&self, run: &Run, sensor: Sensor) -> Vec<usize> {
-        let mut alarms = self.alarms(run, sensor);
-        alarms.retain(|alarm| self.events.iter().any(|event| event.contains(alarm)));
-        alarms
-    }
-
     /// The same in another unit: `scale` times the values, and `offset`.
     pub(crate) fn in_unit(&self, scale: f64, offset: f64) -> Self {
         let values = self.values.iter().map(|value| value * scale + offset);
         Self {
             values: values.collect(),
-            events: self.events.clone(),
         }
     }
 }

@@ -19,7 +19,7 @@ caught: an alert `firing` within 60 readings of the first abnormal one, unless t
 p99: what 99 in 100 sensors stay at or below. An hour is 60 readings where readings come less often.
 2: a sine of 5 sd to either side, a third of it at weekends. 6: 10 ± 3 events per reading, resets every 3 days on average.
 8: daily cycle of 5 sd; FPD from day 8 on, the first hour after the outage apart; where there is less than .02 without loss, that.
-9, 10: white noise with three shifts of 10 sd for 30 readings in 3 days; 9: alarms during these, 10: all, at the very same reading.
+9, 10: white noise with three shifts of 10 sd for 30 readings in 3 days; all alarms, 10 at the very same reading.
    Readings that come too late are not scored, so shuffling leaves a sensor about half of its readings.
 ! marks a figure that does not keep to its bar.";
 

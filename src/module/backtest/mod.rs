@@ -26,6 +26,7 @@ use redis_module::raw;
 
 use crate::fence::{self, guard};
 use crate::server::{Blocked, Called, Ctx, Key, Mode, OK, OwnedStr, Str, User};
+use crate::slices::Start;
 use crate::state::with;
 use crate::{datatype, effects, scan};
 use work::{Step, Work};
@@ -205,8 +206,8 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         let Some(mut job) = with(|state| state.backtest.take()) else {
             return;
         };
-        let start = Instant::now();
-        if fence::caught(|| job.slice(ctx, start + SLICE)).is_none() {
+        let start = Start::now();
+        if fence::caught(|| job.slice(ctx, start.plus(SLICE))).is_none() {
             job.fail(fence::INTERNAL);
         }
         let over = job.is_over();
@@ -216,11 +217,8 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
             with(|state| state.backtest = Some(job));
             ctx.after(PAUSE, on_timer);
         }
-        let took = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
         with(|state| {
-            state.counts.backtest_slices += 1;
-            state.counts.backtest_microseconds += took;
-            state.counts.backtest_longest = state.counts.backtest_longest.max(took);
+            state.counts.backtest.add(&start);
         });
     });
 }

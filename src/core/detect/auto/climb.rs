@@ -1,7 +1,7 @@
 //! Counters: a signal that only ever climbs, and then falls back to where it began, was reset. It is taken to go on as if
 //! it had not been.
 
-use super::constants::SETTLED;
+use super::constants::CLIMB;
 use super::{FARTHEST, Tracks};
 
 /// A fall to less than this share of the climb is a reset.
@@ -22,7 +22,7 @@ impl Climb {
         let up = if self.steps < 0 { -1.0 } else { 1.0 };
         let step = (y - old.last) * up;
         let (climbed, left) = ((old.last - self.start) * up, (y - self.start) * up);
-        if self.steps.unsigned_abs() > SETTLED && step < 0.0 && left < FELL * climbed {
+        if self.steps.unsigned_abs() > CLIMB && step < 0.0 && left < FELL * climbed {
             let goes_on = old.last + up * f64::from(old.shape.lively[1]);
             let goes_on = goes_on.clamp(-FARTHEST, FARTHEST);
             let moved = (anchor + (y - goes_on) * unit).clamp(f64::MIN, f64::MAX);

@@ -1,6 +1,8 @@
 //! The constants of `auto`. None is fitted to a file: docs/detection.md shows that the score hardly moves when any of them
 //! does. Rates are the weight of a reading in an exponentially weighted mean.
 
+use super::control::EXPERTS;
+
 /// Bins of the season.
 pub(crate) const BINS: usize = 40;
 
@@ -33,6 +35,10 @@ pub(crate) const BIN_VALUE_CLIP: f32 = 3.5;
 pub(crate) const FAST_RATE: f64 = 0.1;
 /// As above.
 pub(crate) const LONG_RATE: f64 = 0.008;
+/// Level: time in milliseconds that the slow mean remembers at least.
+pub(crate) const LONG_TIME: f32 = 7_200_000.0;
+/// Level: time in milliseconds for which the usual level and spread of its error are remembered at least.
+pub(crate) const USUAL_TIME: f32 = 86_400_000.0;
 
 /// Shape: rates of the three means whose differences tell the course.
 pub(crate) const COURSE_QUICK: f64 = 0.4;
@@ -51,6 +57,13 @@ pub(crate) const FEATURE_RATE: f32 = 0.001;
 /// Shape: what a reading may teach, in spreads.
 pub(crate) const FEATURE_CLIP: f32 = 8.0;
 
+/// Novelty: states that are remembered.
+pub(crate) const PROTOTYPES: usize = 7;
+/// Novelty: what is farther from all of them is remembered itself, as a share of the range there has been.
+pub(crate) const RADIUS: f32 = 0.1;
+/// Novelty: errors before it may fire.
+pub(crate) const NOVELTY_WARMUP: u32 = 120;
+
 /// Oddness: rate of the recent level of an error.
 pub(crate) const ERROR_RATE: f32 = 0.16;
 /// Oddness: rate of its usual level and spread.
@@ -68,12 +81,19 @@ pub(crate) const LEAST_BUDGET: f32 = 2.8;
 pub(crate) const STRICTNESS: f32 = 0.6;
 /// Control: what is added to that share for each e-fold of rarity, since no error is quite normal far out.
 pub(crate) const HEAVIER: f32 = 0.025;
+/// Control: how much more than that each expert needs: season, level, shape, novelty.
+pub(crate) const SHARES: [f32; EXPERTS] = [1.0, 1.0, 1.1, 1.3];
 /// Control: what a crossing adds to the threshold of its expert, for one budget.
-pub(crate) const LIFT: f32 = 0.12;
+pub(crate) const LIFT: f32 = 0.16;
 /// Control: what an alert adds to all thresholds, for one budget.
 pub(crate) const COMMON_LIFT: f32 = 0.1;
 /// Control: readings without a crossing before it may fire again.
-pub(crate) const QUIET: u8 = 40;
+pub(crate) const QUIET: f32 = 40.0;
+/// Control: and a share of the budget, 40 minutes of 30 days: where readings are dense, 40 of them are no time.
+pub(crate) const QUIET_SHARE: f32 = 1.0 / 1080.0;
+
+/// Counters: changes in one direction after which a fall is a reset.
+pub(crate) const CLIMB: u32 = 20;
 
 /// Rate of the mean time between readings.
 pub(crate) const CADENCE_RATE: f32 = 0.01;
@@ -83,6 +103,6 @@ pub(crate) const BEYOND: f32 = 1.8;
 /// Season: rate at which the largest error is forgotten.
 pub(crate) const PEAK_RATE: f32 = 0.0001;
 /// Control: readings without a crossing, and the ratio, with which it may fire before it has been quiet for long.
-pub(crate) const PAUSE: u8 = 10;
+pub(crate) const PAUSE: u16 = 5;
 /// As above.
 pub(crate) const AGAIN: f64 = 2.0;

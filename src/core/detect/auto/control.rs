@@ -2,16 +2,17 @@
 //!
 //! The threshold of all experts comes from the time budget and the sensor's own cadence. Each crossing lifts its expert's
 //! threshold, each alert all thresholds, and what was lifted sinks back within one budget: so a sensor whose noise is not
-//! normal ends near its budget all the same. A crossing fires only after [`QUIET`] readings without any.
+//! normal ends near its budget all the same. A crossing fires only after [`quiet`] readings without any.
 
 use super::constants::{
-    AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, STRICTNESS,
+    AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, QUIET_SHARE,
+    STRICTNESS,
 };
 
 /// Lifts end here, where an `f32` would not tell one more from none.
 pub(crate) const MOST_LIFTED: f32 = 1e7;
 /// Experts under control.
-pub(crate) const EXPERTS: usize = 3;
+pub(crate) const EXPERTS: usize = 4;
 
 /// The state of the control.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,9 +22,9 @@ pub struct Control {
     /// By how much all are.
     pub(crate) common: f32,
     /// Readings since each expert crossed its threshold; saturating.
-    pub(crate) since: [u8; EXPERTS],
+    pub(crate) since: [u16; EXPERTS],
     /// Readings since any did; saturating.
-    pub(crate) quiet: u8,
+    pub(crate) quiet: u16,
     /// Crossings in a row since the one that could fire; 0 when the last reading was none of them.
     pub(crate) run: u16,
     /// The crossings in a row up to now began after a pause, but too soon to fire unless they become odder.
@@ -35,8 +36,8 @@ impl Default for Control {
         Self {
             lifts: [0.0; EXPERTS],
             common: 0.0,
-            since: [u8::MAX; EXPERTS],
-            quiet: u8::MAX,
+            since: [u16::MAX; EXPERTS],
+            quiet: u16::MAX,
             run: 0,
             waits: false,
         }
@@ -59,21 +60,21 @@ impl Control {
         self.lifts.map(|own| (1.0 + own) * (1.0 + self.common))
     }
 
-    /// Whether a crossing of that ratio may fire now. With `for`, the crossings that follow in a row count towards it.
-    pub(crate) fn open(&self, for_readings: u32, ratio: f64) -> bool {
-        self.quiet >= QUIET
+    /// Whether a crossing of that ratio may fire now, after `quiet` readings without one. With `for`, the crossings that follow in a row count towards it.
+    pub(crate) fn open(&self, for_readings: u32, ratio: f64, quiet: u16) -> bool {
+        self.quiet >= quiet
             || (self.waits || self.quiet >= PAUSE) && ratio >= AGAIN
             || self.run > 0 && u32::from(self.run) < for_readings
     }
 
-    /// Takes in which experts crossed their thresholds.
-    pub(crate) fn next(mut self, crossed: [bool; EXPERTS], fires: bool) -> Self {
+    /// Takes in which experts crossed their thresholds, where `quiet` readings without are enough to fire again.
+    pub(crate) fn next(mut self, crossed: [bool; EXPERTS], fires: bool, quiet: u16) -> Self {
         for ((lift, since), crossed) in self.lifts.iter_mut().zip(&mut self.since).zip(crossed) {
             if !crossed {
                 *since = since.saturating_add(1);
                 continue;
             }
-            if *since >= QUIET {
+            if *since >= quiet {
                 *lift = (*lift + LIFT).min(MOST_LIFTED);
             }
             *since = 0;
@@ -94,6 +95,12 @@ impl Control {
         self.quiet = 0;
         self
     }
+}
+
+/// Readings without a crossing before one may fire again, at one reading every `interval` milliseconds of `budget`.
+pub(crate) fn quiet(interval: f32, budget: f32) -> u16 {
+    let share = (QUIET_SHARE * budget).round() / interval.max(1.0);
+    QUIET.max(share).min(60_000.0) as u16
 }
 
 /// The threshold in standard deviations at which one independent reading in ten budgets of `budget` milliseconds is beyond,
@@ -127,32 +134,40 @@ mod tests {
 
     #[test]
     fn crossings_fire_once_and_then_only_after_quiet() {
-        let mut control = Control::default();
-        assert!(control.open(1, 1.1));
-        control = control.next([true, false, false], true);
-        assert!(!control.open(1, 1.1) && control.lifted()[0] > control.lifted()[1]);
-        for _ in 0..QUIET {
-            assert!(!control.open(1, 1.1));
-            control = control.next([false; 3], true);
+        for interval in [60_000.0, 1000.0] {
+            let mut control = Control::default();
+            let quiet = quiet(interval, 2_592_000_000.0);
+            assert!(control.open(1, 1.1, quiet));
+            control = control.next([true, false, false, false], true, quiet);
+            assert!(!control.open(1, 1.1, quiet) && control.lifted()[0] > control.lifted()[1]);
+            for _ in 0..quiet {
+                assert!(!control.open(1, 1.1, quiet));
+                control = control.next([false; EXPERTS], true, quiet);
+            }
+            assert!(control.open(1, 1.1, quiet));
         }
-        assert!(control.open(1, 1.1));
+        let month = |interval| quiet(interval, 2_592_000_000.0);
+        assert_eq!([3_600_000.0, 60_000.0, 1000.0].map(month), [40, 40, 2400]);
+        assert_eq!(quiet(1000.0, 86_400_000.0), 80, "of a day");
     }
 
     #[test]
     fn crossings_in_a_row_count_towards_for() {
         let mut control = Control::default();
         for _ in 0..3 {
-            assert!(control.open(3, 1.1));
-            control = control.next([false, true, false], true);
+            assert!(control.open(3, 1.1, 40));
+            control = control.next([false, true, false, false], true, 40);
         }
-        assert!(!control.open(3, 1.1));
-        let broken = control.next([false; 3], true).next([true; 3], false);
-        assert!(!broken.open(3, 1.1), "a run that was not the first");
+        assert!(!control.open(3, 1.1, 40));
+        let broken = control
+            .next([false; EXPERTS], true, 40)
+            .next([true; EXPERTS], false, 40);
+        assert!(!broken.open(3, 1.1, 40), "a run that was not the first");
     }
 
     #[test]
     fn what_was_lifted_sinks_back_within_one_budget() {
-        let lifted = Control::default().next([true, false, true], true);
+        let lifted = Control::default().next([true, false, true, false], true, 40);
         assert_eq!(lifted.after(1000.0, 1000.0).lifted()[0], 1.0);
         assert!(lifted.after(500.0, 1000.0).lifted()[2] > 1.0);
     }

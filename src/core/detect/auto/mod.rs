@@ -1,12 +1,13 @@
 //! `auto`: the detector without parameters. It learns a sensor's season, noise, cadence and level, and fires about once in
 //! a `budget` on data in which nothing happens. docs/detection.md has the method, its figures and what was tried.
 //!
-//! Three experts each make an error of a reading, and [`Odds`] tells how odd the recent level of that error is:
+//! Four experts each make an error of a reading, and [`Odds`] tells how odd the recent level of that error is:
 //!
 //! * **season**: how far the reading is from what is usual at this point of the cycle (or from the recent level, where that
 //!   tells more), in the noise of that point;
 //! * **level**: how far a fast mean has moved from a slow one;
-//! * **shape**: how far the signal's course and liveliness are from the usual; it sees a sensor that is stuck.
+//! * **shape**: how far the signal's course and liveliness are from the usual; it sees a sensor that is stuck;
+//! * **novelty**: how far value, course and liveliness together are from the nearest of the states that it was in before.
 //!
 //! The ratio is that of the oddest expert: its standard deviations over its threshold, which [`Control`] sets. What an
 //! event may teach is clipped throughout (Huber 1964), so that the second one is seen as well as the first.
@@ -18,18 +19,21 @@
 mod climb;
 mod constants;
 mod control;
+mod novelty;
 mod odds;
 mod season;
 mod shape;
 
 pub use self::climb::Climb;
 use self::constants::{
-    BELIEF_RATE, BEYOND, FAST_RATE, LONG_RATE, NOISE_RATE, PEAK_RATE, RECENT_RATE, SETTLED,
-    SHAPE_WARMUP, WARMUP,
+    BELIEF_RATE, BEYOND, FAST_RATE, LONG_RATE, LONG_TIME, NOISE_RATE, NOVELTY_WARMUP, PEAK_RATE,
+    RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME, WARMUP,
 };
 pub use self::control::Control;
 pub(crate) use self::control::MOST_LIFTED;
-use self::control::{EXPERTS, bar};
+use self::control::{EXPERTS, bar, quiet};
+use self::novelty::Meeting;
+pub use self::novelty::{Novelty, Range};
 pub(crate) use self::odds::LARGEST_ROOT;
 pub use self::odds::Odds;
 pub use self::season::Season;
@@ -48,6 +52,9 @@ const GATED: f64 = 0.9;
 const SEASON: usize = 0;
 const LEVEL: usize = 1;
 const SHAPE: usize = 2;
+const NOVELTY: usize = 3;
+/// The least rate that tells in an `f32`.
+const SLOWEST: f32 = 1e-6;
 
 /// No number of the state is beyond this, in units, nor the square of one that is squared: [`FARTHEST`] with room for sums
 /// and differences.
@@ -83,6 +90,8 @@ pub struct Tracks {
     pub(crate) peak: f32,
     /// Course and liveliness.
     pub(crate) shape: Shape,
+    /// The range of values and livelinesses.
+    pub(crate) range: Range,
     /// The odds of each expert's error.
     pub(crate) odds: [Odds; EXPERTS],
 }
@@ -106,6 +115,8 @@ pub struct Auto {
     pub(crate) tracks: Tracks,
     /// The profile of the cycle.
     pub(crate) profile: Season,
+    /// The states it was in.
+    pub(crate) novelty: Novelty,
     /// Alarm control.
     pub(crate) control: Control,
 }
@@ -141,10 +152,12 @@ pub struct Look {
     varied: u32,
     index: usize,
     bin: Bin,
+    meeting: Meeting,
     tracks: Tracks,
     control: Control,
     crossed: [bool; EXPERTS],
     fires: bool,
+    quiet: u16,
     judgement: Judgement,
 }
 
@@ -210,33 +223,49 @@ impl Auto {
 
         tracks.fast += FAST_RATE.max(f64::from(share)) * (y - old.fast);
         let moved = tracks.fast - old.long;
-        tracks.long += LONG_RATE.max(f64::from(share)) * (y - old.long);
+        let long_rate = LONG_RATE.min(f64::from(interval / LONG_TIME));
+        tracks.long += long_rate.max(f64::from(share)) * (y - old.long);
 
         let change = (y - old.last).abs() as f32;
         let (shape, unlike, odd) = old.shape.next(y, change, tracks.noise, varied);
         tracks.shape = shape;
+        tracks.range = old.range.with(&tracks);
+        let errors = shape::count(varied);
+        let (novel, meeting) = if errors > 0 {
+            self.novelty.judge(&tracks)
+        } else {
+            (0.0, Meeting::None)
+        };
 
         // A sensor that stood still for long and now moves is as new as any.
         let young = needed(profile, WARMUP, 2);
         let seen = [
             Seen::new(error * scaled, off, n, young),
             Seen::new(moved.abs() as f32, moved, n, young),
-            Seen::new(unlike, off, shape::count(varied), SHAPE_WARMUP),
+            Seen::new(unlike, off, errors, SHAPE_WARMUP),
+            Seen::new(novel, off, errors, NOVELTY_WARMUP),
         ];
+        // A slow mean has errors that last: what is usual for them must not follow within the event.
+        let mut rates = [USUAL_RATE; EXPERTS];
+        if let Some(rate) = rates.get_mut(LEVEL) {
+            *rate = rate.min((interval / USUAL_TIME).max(SLOWEST));
+        }
         let budget = profile.budget as f32;
         let control = self.control.after(elapsed, budget);
         let (least, lifted) = (bar(interval, budget), control.lifted());
         let mut bars = lifted;
         let mut ratios = [0.0_f64; EXPERTS];
-        for (((seen, odds), bar), ratio) in seen
+        for (((((seen, odds), bar), ratio), share), rate) in seen
             .iter()
             .zip(&mut tracks.odds)
             .zip(&mut bars)
             .zip(&mut ratios)
+            .zip(SHARES)
+            .zip(rates)
         {
-            *bar *= odds.bar(least, seen.count);
+            *bar *= odds.bar(least * share, seen.count, rate);
             if seen.count > 0 {
-                let (next, z) = odds.next(seen.error, seen.count);
+                let (next, z) = odds.next(seen.error, seen.count, rate);
                 *odds = next;
                 if seen.count >= seen.ripe {
                     *ratio = f64::from((z / *bar).max(0.0));
@@ -270,21 +299,25 @@ impl Auto {
         for (ratio, seen) in ratios.iter_mut().zip(&seen) {
             *ratio = graded(ratio.min(HIGHEST_RATIO), seen.side, deviation, profile);
         }
-        let [season, level, shape] = ratios;
-        let (ratio, side, threshold, oddity) = if season >= level && season >= shape {
+        let [season, level, shape, novelty] = ratios;
+        let others = shape.max(novelty);
+        let (ratio, side, threshold, oddity) = if season >= level && season >= others {
             (season, off, bars[SEASON], Oddity::Value { seasonal })
-        } else if level >= shape {
+        } else if level >= others {
             let (from, to) = (old.long, tracks.fast);
             let level_moved = Oddity::Level {
                 from: value(from, anchor, unit),
                 to: value(to, anchor, unit),
             };
             (level, moved, bars[LEVEL], level_moved)
-        } else {
+        } else if shape >= novelty {
             (shape, off, bars[SHAPE], odd)
+        } else {
+            (novelty, off, bars[NOVELTY], Oddity::Novel)
         };
 
-        let fires = control.open(profile.for_readings, ratio);
+        let quiet = quiet(interval, budget);
+        let fires = control.open(profile.for_readings, ratio, quiet);
         let missing = missing(profile, WARMUP, 2, self.readings);
         let judgement = if missing > 0 {
             Judgement::Warming(missing)
@@ -321,10 +354,12 @@ impl Auto {
             varied,
             index,
             bin: bin.next(y, error, tracks.noise, interval),
+            meeting,
             tracks,
             control,
             crossed: ratios.map(|ratio| missing == 0 && ratio > 1.0),
             fires,
+            quiet,
             judgement,
         }
     }
@@ -333,13 +368,14 @@ impl Auto {
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
         self.interval = look.interval;
-        self.control = look.control.next(look.crossed, look.fires);
+        self.control = look.control.next(look.crossed, look.fires, look.quiet);
         if !profile.learn && look.crossed.contains(&true) {
             return;
         }
         (self.anchor, self.unit, self.varied) = (look.anchor, look.unit, look.varied);
         self.tracks = look.tracks;
         self.profile.set(look.index, look.bin);
+        self.novelty.learn(look.meeting);
     }
 
     /// The anchor and the unit, which the first reading and the first change set.
@@ -417,5 +453,8 @@ fn graded(ratio: f64, side: f64, deviation: f64, profile: &Profile) -> f64 {
     ratio
 }
 
+#[cfg(test)]
+#[allow(clippy::wildcard_imports, reason = "of constants")]
+pub(crate) mod naive;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! How odd the recent level of an error is: in standard deviations of what is usual for it, with what the sample it was
 //! learnt from is worth.
 
-use super::constants::{ERROR_RATE, SETTLED, SMALL_SAMPLE, USUAL_CLIP, USUAL_RATE};
+use super::constants::{ERROR_RATE, SETTLED, SMALL_SAMPLE, USUAL_CLIP};
 use super::flushed;
 
 /// The largest square root of a level, since levels end at [`STATE_FARTHEST`](super::STATE_FARTHEST).
@@ -22,8 +22,9 @@ pub struct Odds {
 }
 
 impl Odds {
-    /// The state after one more error, the `n`th, and how many standard deviations above the usual it lies.
-    pub(crate) fn next(mut self, error: f32, n: u32) -> (Self, f32) {
+    /// The state after one more error, the `n`th, and how many standard deviations above the usual it lies, which it
+    /// follows at `rate`.
+    pub(crate) fn next(mut self, error: f32, n: u32, rate: f32) -> (Self, f32) {
         let share = 1.0 / n as f32;
         let before = self.level.sqrt();
         self.level = flushed(self.level + share.max(ERROR_RATE) * (error - self.level));
@@ -39,7 +40,7 @@ impl Odds {
             let most = USUAL_CLIP * sd;
             (off, moved) = (off.clamp(-most, most), moved.clamp(-most, most));
         }
-        let rate = share.max(USUAL_RATE);
+        let rate = share.max(rate);
         self.mean = flushed(self.mean + rate * off).clamp(0.0, LARGEST_ROOT);
         self.variance = flushed((1.0 - rate) * (self.variance + rate * off * off));
         self.change = flushed((1.0 - rate) * self.change + rate * moved * moved);
@@ -50,13 +51,13 @@ impl Odds {
     /// spread were learnt from n (1 − r) / (1 + r) independent readings, r being the correlation from one to the next
     /// (Bayley and Hammersley 1946); the quantile of Student's t with so many degrees of freedom is, to the first order,
     /// bar (1 + (bar² + 1) / 4 df) (Fisher and Cornish 1960).
-    pub(crate) fn bar(&self, bar: f32, n: u32) -> f32 {
+    pub(crate) fn bar(&self, bar: f32, n: u32, rate: f32) -> f32 {
         let forgets = if self.variance > 0.0 {
             (self.change / (2.0 * self.variance)).clamp(1e-4, 1.0)
         } else {
             1.0
         };
-        let readings = (n as f32).clamp(1.0, 1.0 / USUAL_RATE);
+        let readings = (n as f32).clamp(1.0, 1.0 / rate);
         let independent = readings * forgets / (2.0 - forgets);
         bar * (1.0 + SMALL_SAMPLE * (bar * bar + 1.0) / (4.0 * independent))
     }
@@ -71,12 +72,15 @@ impl Odds {
 
 #[cfg(test)]
 mod tests {
+    use super::super::constants::USUAL_RATE;
     use super::*;
     use crate::testing::Noise;
 
     /// After readings of noise: the state, and how many.
     fn usual(n: u32, mut error: impl FnMut() -> f32) -> Odds {
-        (1..=n).fold(Odds::default(), |odds, i| odds.next(error(), i).0)
+        (1..=n).fold(Odds::default(), |odds, i| {
+            odds.next(error(), i, USUAL_RATE).0
+        })
     }
 
     #[test]
@@ -84,7 +88,7 @@ mod tests {
         let mut noise = Noise(1);
         let odds = usual(500, || noise.next().abs() as f32);
         for bar in [2.0, 4.0, 8.0] {
-            let (_, z) = odds.next(odds.room(bar, 501), 501);
+            let (_, z) = odds.next(odds.room(bar, 501), 501, USUAL_RATE);
             assert!((z - bar).abs() < 1e-3, "{z} is not {bar}");
         }
     }
@@ -98,9 +102,9 @@ mod tests {
             level = 0.98 * level + 0.02 * noise.next().abs() as f32;
             level
         });
-        let bars = [quick, slow].map(|odds| odds.bar(4.0, 300));
+        let bars = [quick, slow].map(|odds| odds.bar(4.0, 300, USUAL_RATE));
         assert!(bars[0] > 4.0 && bars[1] > 1.5 * bars[0], "{bars:?}");
-        let later = quick.bar(4.0, 100_000);
+        let later = quick.bar(4.0, 100_000, USUAL_RATE);
         assert!(later < bars[0]);
     }
 
@@ -108,8 +112,8 @@ mod tests {
     fn an_event_teaches_no_more_than_its_clip() {
         let mut noise = Noise(3);
         let odds = usual(500, || noise.next().abs() as f32);
-        let far = odds.next(1e6, 501).0;
-        let farther = odds.next(1e30, 501).0;
+        let far = odds.next(1e6, 501, USUAL_RATE).0;
+        let farther = odds.next(1e30, 501, USUAL_RATE).0;
         assert_eq!((far.mean, far.variance), (farther.mean, farther.variance));
     }
 }
