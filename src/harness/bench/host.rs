@@ -50,6 +50,7 @@ impl Host {
             .collect();
         let private = PrivateServer::start(&parts.server, &modules, settings, stop)?;
         let mut control = private.server.connect()?;
+        control.set_read_timeout(Some(crate::bench::wire::MOST))?;
         let pid = info(&mut control, "server", "process_id")?;
         Ok(Self {
             private,

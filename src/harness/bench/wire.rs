@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::server::REPLY;
 use crate::terminal::harmless;
 
 /// Bytes asked of the kernel at once.
@@ -73,12 +72,15 @@ pub(crate) struct Line {
     next: usize,
 }
 
+/// The longest wait for a reply. Machines that others share have been seen to stand still for more than a minute.
+pub(crate) const MOST: Duration = Duration::from_secs(180);
+
 impl Line {
     pub(crate) fn open(port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).context("the server went away")?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(REPLY))?;
-        stream.set_write_timeout(Some(REPLY))?;
+        stream.set_read_timeout(Some(MOST))?;
+        stream.set_write_timeout(Some(MOST))?;
         let (replies, sent) = (Replies::new(), Instant::now());
         Ok(Self {
             stream,

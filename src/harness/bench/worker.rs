@@ -14,6 +14,7 @@ use redis::Value;
 
 use crate::alert::bytes;
 use crate::bench::host::Host;
+use crate::bench::wire::MOST;
 use crate::server::{Server, plain};
 
 const PYTHON: &str = include_str!("../../../benches/worker.py");
@@ -126,6 +127,7 @@ struct Consumer {
 impl Consumer {
     fn new(server: &Server, stream: &str, alerts: &str) -> anyhow::Result<Self> {
         let mut connection = server.connect()?;
+        connection.set_read_timeout(Some(MOST))?;
         let mut create = redis::cmd("XGROUP");
         create
             .arg("CREATE")
