@@ -357,19 +357,24 @@ impl Alarm {
     }
 
     /// Takes a reading that is abnormal, but kept from firing by the alarm control of the detector that began the open
-    /// episode: it does not count as normal, and the episode may get worse by it.
-    pub fn held(&mut self, at: Timestamp, severity: Severity) -> Step {
+    /// episode: it does not count as normal, the episode may get worse by it, and is reminded of. One that was reopened
+    /// silently is told of once the wait is over.
+    pub fn held(&mut self, at: Timestamp, severity: Severity, profile: &Profile) -> Step {
         let Some(episode) = self.episode.as_deref_mut() else {
             return Step::default();
         };
         episode.readings = episode.readings.saturating_add(1);
         episode.normal_run = 0;
-        let escalates = episode.phase == Phase::Firing && severity > episode.severity;
-        if escalates {
-            episode.severity = severity;
+        let event = match episode.phase {
+            Phase::Silent(until) if at < until => None,
+            _ => episode.event(at, severity, profile),
+        };
+        if event.is_some() {
+            episode.severity = episode.severity.max(severity);
+            episode.phase = Phase::Firing;
         }
         Step {
-            transition: escalates.then(|| tell(episode, Event::Escalated, at)),
+            transition: event.map(|event| tell(episode, event, at)),
             suppressed: false,
         }
     }

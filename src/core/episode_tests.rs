@@ -541,3 +541,27 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn an_episode_of_auto_that_goes_on_is_reminded_of() {
+    let mut sensor = Sensor::new("auto on repeat 600000");
+    let mut told = vec![];
+    for i in 0..1060_i64 {
+        let noise = ((i * 7919) % 101) as f64 / 100.0;
+        let shift = if i >= 1000 { 10.0 } else { 0.0 };
+        let outcome = sensor.add(i * 60_000, 20.0 + noise + shift);
+        told.extend(outcome.transition.map(|(event, _)| (i, event)));
+    }
+    told.retain(|(i, _)| *i >= 1000);
+    assert_eq!(
+        told,
+        [
+            (1000, Event::Firing),
+            (1010, Event::Repeat),
+            (1020, Event::Repeat),
+            (1030, Event::Repeat),
+            (1040, Event::Repeat),
+            (1050, Event::Repeat)
+        ]
+    );
+}

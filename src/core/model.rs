@@ -486,7 +486,7 @@ impl Model {
                     return;
                 }
                 let step = match (finding.severity, held) {
-                    (None, Some(severity)) => self.alarm.held(reading.at, severity),
+                    (None, Some(severity)) => self.alarm.held(reading.at, severity, profile),
                     _ => self
                         .alarm
                         .judged(reading.at, finding, profile, || fingerprint(key)),
