@@ -565,3 +565,27 @@ fn an_episode_of_auto_that_goes_on_is_reminded_of() {
         ]
     );
 }
+
+#[test]
+fn an_event_of_auto_that_outlasts_the_cooldown_is_told_of() {
+    let mut sensor = Sensor::new("auto on cooldown 10800000");
+    let mut noise = crate::testing::Noise(7);
+    let mut told = vec![];
+    for i in 0..2400_i64 {
+        let event = match i {
+            2000 => 6.0,
+            2100.. => 20.0,
+            _ => 0.0,
+        };
+        let outcome = sensor.add(i * 60_000, 20.0 + noise.next() + event);
+        told.extend(outcome.transition.map(|(event, _)| (i, event)));
+    }
+    let firing = |range: std::ops::Range<i64>| {
+        let fired = |(i, event): &(i64, Event)| range.contains(i) && *event == Event::Firing;
+        told.iter().any(fired)
+    };
+    assert!(firing(2000..2001), "{told:?}");
+    let resolved = told.iter().rfind(|(_, event)| *event == Event::Resolved);
+    assert!(resolved.is_some_and(|(i, _)| *i > 2000), "{told:?}");
+    assert!(!firing(2001..2150) && firing(2150..2300), "{told:?}");
+}

@@ -302,6 +302,9 @@ impl Auto {
         let [season, level, shape, novelty] = ratios;
         let others = shape.max(novelty);
         let (ratio, side, threshold, oddity) = if season >= level && season >= others {
+            // Before it has seen a whole cycle it knows no time of day.
+            let cycle = self.season as f32;
+            let seasonal = seasonal && self.readings as f32 * self.interval >= cycle;
             (season, off, bars[SEASON], Oddity::Value { seasonal })
         } else if level >= others {
             let (from, to) = (old.long, tracks.fast);
@@ -318,7 +321,13 @@ impl Auto {
 
         let quiet = quiet(interval, budget);
         let fires = control.open(profile.for_readings, ratio, quiet);
-        let missing = missing(profile, WARMUP, 2, self.readings);
+        // A sensor that stood still and has begun to move is new: until it is warm again nothing can be said of it.
+        let moving = if self.varied > 0 {
+            young.saturating_sub(n)
+        } else {
+            0
+        };
+        let missing = missing(profile, WARMUP, 2, self.readings).max(moving);
         let judgement = if missing > 0 {
             Judgement::Warming(missing)
         } else {

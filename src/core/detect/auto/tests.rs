@@ -396,3 +396,21 @@ fn it_takes_the_bytes_that_are_documented() {
 
 /// Bytes on the heap for each sensor, beside the model itself.
 const BYTES: usize = 792;
+
+#[test]
+fn after_the_first_change_of_a_sensor_that_stood_still_it_says_that_it_is_new() {
+    let mut sensor = Sensor::new("auto on");
+    for i in 0..2000 {
+        sensor.add(i * 60_000, 20.0);
+    }
+    assert_eq!(sensor.add(2000 * 60_000, 25.0).verdict, Verdict::Critical);
+    let mut noise = Noise(5);
+    for i in 2001..2119 {
+        let outcome = sensor.add(i * 60_000, 20.0 + noise.next());
+        assert_eq!(outcome.verdict, Verdict::Warmup, "{i}");
+        assert_eq!(i64::from(outcome.needed), 2119 - i, "{i}");
+    }
+    let warm = sensor.add(2119 * 60_000, 20.0 + noise.next());
+    assert_eq!(warm.verdict, Verdict::Normal);
+    assert_eq!(sensor.add(2120 * 60_000, 60.0).verdict, Verdict::Critical);
+}
