@@ -67,24 +67,35 @@ pub(crate) fn run(server: &Server, args: &Args) -> anyhow::Result<()> {
     if nodes.is_empty() {
         bail!("{} knows of no master that is up", server.address());
     }
-    let mut failed = 0;
+    let (mut asked, mut failed) = (0, 0);
     for node in &nodes {
         match push(node, &text, &given, args.replace) {
-            Ok(done) => println!("{}: {done}", node.address()),
+            // Who has just become a replica is still a master to some: it has what its own master has.
+            Ok(None) => continue,
+            Ok(Some(done)) => println!("{}: {done}", node.address()),
             Err(error) => {
                 failed += 1;
                 println!("{}: FAILED: {error:#}", node.address());
             }
         }
+        asked += 1;
     }
     if failed > 0 {
-        bail!("{failed} of {} nodes do not have the document", nodes.len());
+        bail!("{failed} of {asked} nodes do not have the document");
+    }
+    if asked == 0 {
+        bail!("{} knows of no master", server.address());
     }
     Ok(())
 }
 
-/// Imports and verifies; what was done, in words.
-fn push(node: &Server, text: &[u8], given: &Document, replace: bool) -> anyhow::Result<String> {
+/// Imports and verifies; what was done, in words, or nothing on a replica.
+fn push(
+    node: &Server,
+    text: &[u8],
+    given: &Document,
+    replace: bool,
+) -> anyhow::Result<Option<String>> {
     let connection = &mut node.connect()?;
     if !has_module(connection).unwrap_or(true) {
         bail!("{}", node.no_module());
@@ -95,9 +106,12 @@ fn push(node: &Server, text: &[u8], given: &Document, replace: bool) -> anyhow::
     if replace {
         import.arg("REPLACE");
     }
-    import
-        .exec(connection)
-        .map_err(|error| anyhow!("{}", plain(&error)))?;
+    match import.exec(connection) {
+        Err(error) if error.code() == Some("READONLY") && in_cluster(connection) => {
+            return Ok(None);
+        }
+        imported => imported.map_err(|error| anyhow!("{}", plain(&error)))?,
+    }
     let (mut rules, mut watches) = (Rules::default(), Watches::default());
     if !replace {
         let before =
@@ -118,11 +132,16 @@ fn push(node: &Server, text: &[u8], given: &Document, replace: bool) -> anyhow::
         rules.list().len(),
         watches.list().len()
     );
-    Ok(if after == before {
+    Ok(Some(if after == before {
         format!("unchanged, {counts}")
     } else {
         format!("imported and verified, {counts}")
-    })
+    }))
+}
+
+/// Whether a node is one of a cluster, whose masters are all asked.
+fn in_cluster(connection: &mut Connection) -> bool {
+    cluster::masters(connection).is_ok_and(|masters| masters.is_some())
 }
 
 fn export(connection: &mut Connection) -> anyhow::Result<String> {
