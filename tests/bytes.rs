@@ -23,7 +23,7 @@ fn bytes(settings: &str, readings: usize) -> f64 {
     (used() - before) as f64 / SENSORS as f64
 }
 
-/// Measured on Redis 7.4.1 with its own allocator. Other servers keep keys in other ways, and may take less.
+/// Measured on Redis 7.4.1 with its own allocator. Other servers keep keys in other ways: 7 bytes more were seen, and less.
 /// Readings enough to fill the window, and to warm `auto`.
 const RECORDED: [(&str, usize, f64); 3] = [
     ("min 0 max 100", 5, 151.5),
@@ -37,9 +37,13 @@ fn a_sensor_takes_the_bytes_that_are_written_here() {
     for (settings, readings, recorded) in RECORDED {
         let grown = bytes(settings, readings);
         eprintln!("{settings}: {grown:.1} bytes");
-        let least = if here { recorded * 0.98 } else { 64.0 };
+        let (least, most) = if here {
+            (recorded * 0.98, recorded * 1.02)
+        } else {
+            (64.0, recorded * 1.02 + 8.0)
+        };
         assert!(
-            (least..=recorded * 1.02).contains(&grown),
+            (least..=most).contains(&grown),
             "{settings}: {grown:.1} bytes for a sensor, {recorded} are recorded here"
         );
     }
