@@ -34,6 +34,12 @@ pub fn series(key: &[u8]) -> Name {
     name
 }
 
+/// Whether a key could be that of some sensor's series.
+#[must_use]
+pub fn may_be_series(key: &[u8]) -> bool {
+    key.starts_with(b"ts:")
+}
+
 /// The key of the alerts stream: `base`, on a cluster with the sensor's hash tag.
 #[must_use]
 pub fn alerts(base: &[u8], key: &[u8], cluster: bool) -> Vec<u8> {
@@ -121,6 +127,8 @@ mod tests {
     fn series_and_alerts_carry_the_sensors_hash_tag() {
         assert_eq!(series(b"sensor:1")[..], b"ts:{sensor:1}"[..]);
         assert_eq!(series(b"{rack}:t")[..], b"ts:{rack}:t"[..]);
+        assert!(may_be_series(&series(b"sensor:1")) && may_be_series(&series(b"{rack}:t")));
+        assert!(!may_be_series(b"sensor:1"));
         assert_eq!(
             alerts(b"anomaly:alerts", b"{rack}:t", true),
             b"anomaly:alerts:{rack}"

@@ -91,6 +91,19 @@ impl<'a> Words<'a> {
         }
     }
 
+    pub(crate) fn source(&self) -> Option<&'a Source<'a>> {
+        self.source
+    }
+
+    /// The reading as a sample of its sensor's series, to be kept.
+    pub(crate) fn sample(&self) -> Sample {
+        Sample {
+            series: self.ctx.string(&key::series(self.sensor.bytes())),
+            at: self.at().hold(),
+            value: self.value().hold(),
+        }
+    }
+
     fn at(&self) -> Str<'_> {
         // TimeSeries takes no leading zeros.
         self.at.get(
@@ -104,6 +117,13 @@ impl<'a> Words<'a> {
             self.ctx.string(number(self.reading.value).as_bytes())
         })
     }
+}
+
+/// What TimeSeries is told of a reading.
+pub(crate) struct Sample {
+    pub(crate) series: OwnedStr,
+    pub(crate) at: OwnedStr,
+    pub(crate) value: OwnedStr,
 }
 
 /// Whether a number is written so that everybody reads it alike: `-12.5`, not `+1`, `.5` or `1E5`.
@@ -169,18 +189,14 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) ->
     }
 }
 
-/// Writes readings to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
+/// Writes samples to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
 /// yet to be written by [`archive`], which also tells why it cannot be.
 ///
 /// What has a time of its own needs no word on duplicates: should somebody else have written a sample of that very time, the
 /// series' own policy decides, and is LAST where we made it; where it refuses, [`archive`] overrules it.
-pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = Words<'a>>) -> Vec<bool> {
-    let all: Vec<(OwnedStr, Words<'a>)> = all
-        .map(|words| (ctx.string(&key::series(words.sensor.bytes())), words))
-        .collect();
+pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = &'a Sample>) -> Vec<bool> {
     let add: Vec<Str<'_>> = all
-        .iter()
-        .flat_map(|(series, words)| [series.borrow(), words.at(), words.value()])
+        .flat_map(|Sample { series, at, value }| [series.borrow(), at.borrow(), value.borrow()])
         .collect();
     let done = ctx.call_for_each(c"TS.MADD", &add);
     with(|state| state.counts.archived += done.iter().filter(|done| **done).count() as u64);

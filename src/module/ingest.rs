@@ -15,7 +15,7 @@ use crate::audience::Audience;
 use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
-use crate::{datatype, effects, fence, hook, moving, silence};
+use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
 #[derive(Clone, Copy)]
@@ -47,6 +47,12 @@ pub(crate) struct Taken<'a> {
     pub(crate) profile: Option<Arc<Profile>>,
 }
 
+impl Taken<'_> {
+    fn is_archived(&self) -> bool {
+        self.archive && effects::archives()
+    }
+}
+
 /// Takes in a reading of a client's, decides what it means and does what follows.
 pub(crate) fn decide<'a>(
     ctx: Ctx,
@@ -54,8 +60,14 @@ pub(crate) fn decide<'a>(
     outcome: &mut Outcome,
 ) -> Result<Taken<'a>, Error> {
     let taken = judge(ctx, given, outcome).or_else(|error| broken(ctx, given, error))?;
-    let archived = archive(ctx, &taken);
-    tell(ctx, &taken, outcome, archived, Audience::hears(ctx));
+    let flags = ctx.asked();
+    let heard = Audience::hears(ctx, flags);
+    let archived = if heard || flags.is_of_many() {
+        archive(ctx, &taken)
+    } else {
+        archive_in_time(ctx, &taken, outcome)
+    };
+    tell(ctx, &taken, outcome, archived, heard);
     Ok(taken)
 }
 
@@ -97,34 +109,36 @@ impl<'a> Batch<'a> {
 
     /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
     pub(crate) fn settle(&mut self) {
-        let (ctx, heard) = (self.ctx, Audience::hears(self.ctx));
-        let archived = if effects::archives() {
-            self.archive()
-        } else {
-            Vec::new()
-        };
+        let (ctx, flags) = (self.ctx, self.ctx.asked());
+        let heard = Audience::hears(ctx, flags);
+        let together = heard || flags.is_of_many();
+        let archived = if together { self.archive() } else { Vec::new() };
         let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
         let quiet = Outcome::default();
         for (at, taken) in self.taken.drain(..).enumerate() {
             let outcome = told.next_if(|(reading, _)| *reading == at);
             let outcome = outcome.as_ref().map_or(&quiet, |(_, outcome)| outcome);
-            tell(
-                ctx,
-                &taken,
-                outcome,
-                archived.next().unwrap_or(Archived::No),
-                heard,
-            );
+            let archived = if together {
+                archived.next().unwrap_or(Archived::No)
+            } else {
+                archive_in_time(ctx, &taken, outcome)
+            };
+            tell(ctx, &taken, outcome, archived, heard);
         }
     }
 
     /// Readings in a row that are the newest of series which exist go to TimeSeries together, the others one by one.
     fn archive(&self) -> Vec<Archived> {
+        samples::settle();
         let mut archived = Vec::with_capacity(self.taken.len());
-        let together = |taken: &Taken<'_>| taken.archive && taken.newest;
+        let together = |taken: &Taken<'_>| taken.is_archived() && taken.newest;
         for run in self.taken.chunk_by(|a, b| together(a) == together(b)) {
             let done = if run.len() > 1 && run.first().is_some_and(together) {
-                effects::archive_all(self.ctx, run.iter().map(|taken| words(self.ctx, taken)))
+                let all: Vec<_> = run
+                    .iter()
+                    .map(|taken| words(self.ctx, taken).sample())
+                    .collect();
+                effects::archive_all(self.ctx, all.iter())
             } else {
                 Vec::new()
             };
@@ -148,6 +162,7 @@ fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<
         ..
     } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
+    samples::settle_before(name);
     let (at, reserved) = with(|state| {
         if state.cluster {
             key::check_slot(&state.settings.alerts_key, name)?;
@@ -189,11 +204,21 @@ fn words<'a>(ctx: Ctx, taken: &Taken<'a>) -> Words<'a> {
 
 /// Writes a reading to its series, where it is to be.
 fn archive(ctx: Ctx, taken: &Taken<'_>) -> Archived {
-    if taken.archive && effects::archives() {
-        effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
-    } else {
-        Archived::No
+    if !taken.is_archived() {
+        return Archived::No;
     }
+    samples::settle();
+    effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
+}
+
+/// The same where nobody hears whether it is there: what is the newest of a series that exists, and raises no alert, may
+/// wait for others.
+fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome) -> Archived {
+    if !taken.newest || outcome.transition.is_some() || !taken.is_archived() {
+        return archive(ctx, taken);
+    }
+    samples::wait(ctx, &words(ctx, taken), taken.reading);
+    Archived::Yes
 }
 
 /// Passes a reading on, and writes the alert if there is one.
