@@ -77,6 +77,13 @@ fn cases() -> Vec<Vec<Args>> {
             ),
         ],
         vec![add(3000), add(2500), add(3000), add(4000), all.clone()],
+        vec![
+            args!["ANOMALY.CONFIG", "SET", "short", "retention", 1000],
+            args!["ANOMALY.ADD", "short", 1000, 1],
+            args!["ANOMALY.ADD", "short", 100_000, 2],
+            args!["ANOMALY.ADD", "short", 2000, 3],
+            args!["TS.RANGE", "ts:{short}", "-", "+"],
+        ],
         vec![add(3000), args!["ANOMALY.ADD", "ts:{s}", 1, 1]],
         vec![
             args!["DEL", "ts:{s}"],
@@ -216,6 +223,31 @@ fn no_command_sees_that_samples_wait() {
             });
         }
     });
+}
+
+#[test]
+fn within_a_transaction_or_a_script_each_sample_is_there_at_once() {
+    let server = Server::start();
+    let looks = [
+        args!["ANOMALY.ADD", "s", 1000, 1],
+        args!["ANOMALY.ADD", "s", 2000, 1],
+        args!["MULTI"],
+        args!["ANOMALY.ADD", "s", 3000, 1],
+        args!["TS.GET", "ts:{s}"],
+        args!["ANOMALY.MADD", "s", 4000, 1, "t", 4000, 1],
+        args!["TS.GET", "ts:{s}"],
+        args!["EXEC"],
+    ];
+    let done = call_many(&mut server.conn(), &looks);
+    let time = |sample: &Value| int(&list(sample)[0]);
+    let done = list(&done[7]);
+    assert_eq!([time(&done[1]), time(&done[3])], [3000, 4000]);
+    let script = "redis.call('ANOMALY.ADD', KEYS[1], 5000, 1)
+        local first = redis.call('TS.GET', KEYS[2])
+        redis.call('ANOMALY.MADD', KEYS[1], 6000, 1)
+        return {first, redis.call('TS.GET', KEYS[2])}";
+    let done = list(&server.cmd(&args!["EVAL", script, 2, "s", "ts:{s}"]));
+    assert_eq!([time(&done[0]), time(&done[1])], [5000, 6000]);
 }
 
 #[test]

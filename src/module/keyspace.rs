@@ -331,14 +331,16 @@ unsafe extern "C" fn on_module_change(
     });
 }
 
-/// The server saves without a fork, as at its end.
+/// The server saves without a fork, as at its end. In a child nothing waits.
 unsafe extern "C" fn on_save(
     _: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
-    _: u64,
+    what: u64,
     _: *mut c_void,
 ) {
-    guard((), samples::settle);
+    if what == raw::REDISMODULE_SUBEVENT_PERSISTENCE_SYNC_RDB_START {
+        guard((), samples::settle);
+    }
 }
 
 /// The file that a rewrite of the AOF writes has a place for rules in its RDB preamble, or else with the first sensor.
