@@ -234,7 +234,7 @@ fn within_a_transaction_or_a_script_each_sample_is_there_at_once() {
         args!["MULTI"],
         args!["ANOMALY.ADD", "s", 3000, 1],
         args!["TS.GET", "ts:{s}"],
-        args!["ANOMALY.MADD", "s", 4000, 1, "t", 4000, 1],
+        args!["ANOMALY.MADD", "s", 3500, 1, "s", 4000, 1],
         args!["TS.GET", "ts:{s}"],
         args!["EXEC"],
     ];
