@@ -67,7 +67,12 @@ pub(crate) fn decide<'a>(
     } else {
         archive_in_time(ctx, &taken, outcome)
     };
-    tell(ctx, &taken, outcome, archived, heard);
+    if heard {
+        pass_on(ctx, &taken, archived);
+    } else if given.source.is_none() {
+        count_as_change(ctx);
+    }
+    tell(ctx, &taken, outcome);
     Ok(taken)
 }
 
@@ -123,7 +128,12 @@ impl<'a> Batch<'a> {
             } else {
                 archive_in_time(ctx, &taken, outcome)
             };
-            tell(ctx, &taken, outcome, archived, heard);
+            if heard {
+                pass_on(ctx, &taken, archived);
+            } else {
+                count_as_change(ctx);
+            }
+            tell(ctx, &taken, outcome);
         }
     }
 
@@ -163,12 +173,12 @@ fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<
     } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
     samples::settle_before(name);
-    let (at, reserved) = with(|state| {
+    let (at, reserved, cluster) = with(|state| {
         if state.cluster {
             key::check_slot(&state.settings.alerts_key, name)?;
         }
         let at = when.resolve(now, state.settings.max_future)?;
-        Ok::<_, Error>((at, state.writes(name)))
+        Ok::<_, Error>((at, state.writes(name), state.cluster))
     })?;
     if reserved && !Key::exists(ctx, sensor) {
         return Err(Error::Reserved { key: name.to_vec() });
@@ -177,7 +187,9 @@ fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<
         check_room(ctx, sensor)?;
     }
     let reading = Reading { at, value };
-    moving::check_reading(ctx, sensor, reading)?;
+    if cluster {
+        moving::check_reading(ctx, sensor, reading)?;
+    }
     take(ctx, given, reading, Some(now), outcome)
 }
 
@@ -221,16 +233,20 @@ fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome) -> Archived {
     Archived::Yes
 }
 
-/// Passes a reading on, and writes the alert if there is one.
-fn tell(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, archived: Archived, heard: bool) {
+/// Passes a reading on to whoever hears.
+fn pass_on(ctx: Ctx, taken: &Taken<'_>, archived: Archived) {
+    effects::replicate(ctx, &words(ctx, taken), archived, taken.arrival);
+}
+
+/// Has the server count a reading of a command as a change, for `save`, where nobody hears: by passing the command on, which
+/// goes nowhere, and unlike `_apply` costs nothing then. An entry of a stream was itself such a change.
+fn count_as_change(ctx: Ctx) {
+    ctx.replicate_verbatim();
+}
+
+/// Writes the alert of a reading, if there is one.
+fn tell(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome) {
     let source = taken.given.source;
-    if heard {
-        effects::replicate(ctx, &words(ctx, taken), archived, taken.arrival);
-    } else if source.is_none() {
-        // An entry of a stream was itself a change that the server has counted. A command's own is counted by passing the
-        // command on, which goes nowhere, and unlike `_apply` costs nothing then.
-        ctx.replicate_verbatim();
-    }
     let (Some(_), Some(profile)) = (&outcome.transition, &taken.profile) else {
         return;
     };
