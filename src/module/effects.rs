@@ -95,16 +95,12 @@ impl<'a> Words<'a> {
         self.source
     }
 
-    /// The reading as a sample of its sensor's series, to be kept.
-    pub(crate) fn sample(&self) -> Sample {
-        Sample {
-            series: self.ctx.string(&key::series(self.sensor.bytes())),
-            at: self.at().hold(),
-            value: self.value().hold(),
-        }
+    /// The name of the sensor's series.
+    pub(crate) fn series(&self) -> OwnedStr {
+        self.ctx.string(&key::series(self.sensor.bytes()))
     }
 
-    fn at(&self) -> Str<'_> {
+    pub(crate) fn at(&self) -> Str<'_> {
         // TimeSeries takes no leading zeros.
         self.at.get(
             |at| !at.starts_with(b"0"),
@@ -112,18 +108,11 @@ impl<'a> Words<'a> {
         )
     }
 
-    fn value(&self) -> Str<'_> {
+    pub(crate) fn value(&self) -> Str<'_> {
         self.value.get(is_plain, || {
             self.ctx.string(number(self.reading.value).as_bytes())
         })
     }
-}
-
-/// What TimeSeries is told of a reading.
-pub(crate) struct Sample {
-    pub(crate) series: OwnedStr,
-    pub(crate) at: OwnedStr,
-    pub(crate) value: OwnedStr,
 }
 
 /// Whether a number is written so that everybody reads it alike: `-12.5`, not `+1`, `.5` or `1E5`.
@@ -152,7 +141,7 @@ pub(crate) enum Archived {
 ///
 /// The profile is that of the sensor; without one it is looked for, should the series have to be created.
 pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) -> Archived {
-    let series = ctx.string(&key::series(words.sensor.bytes()));
+    let series = words.series();
     let (at, value) = (words.at(), words.value());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
     let exists = Key::exists(ctx, series.borrow());
@@ -189,15 +178,13 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) ->
     }
 }
 
-/// Writes samples to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
+/// Writes samples (series, time, value) to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
 /// yet to be written by [`archive`], which also tells why it cannot be.
 ///
 /// What has a time of its own needs no word on duplicates: should somebody else have written a sample of that very time, the
 /// series' own policy decides, and is LAST where we made it; where it refuses, [`archive`] overrules it.
-pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = &'a Sample>) -> Vec<bool> {
-    let add: Vec<Str<'_>> = all
-        .flat_map(|Sample { series, at, value }| [series.borrow(), at.borrow(), value.borrow()])
-        .collect();
+pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = [Str<'a>; 3]>) -> Vec<bool> {
+    let add: Vec<Str<'_>> = all.flatten().collect();
     let done = ctx.call_for_each(c"TS.MADD", &add);
     with(|state| state.counts.archived += done.iter().filter(|done| **done).count() as u64);
     done

@@ -76,6 +76,9 @@ pub(crate) fn decide<'a>(
     Ok(taken)
 }
 
+/// Samples of one command that need not wait for those of others: to write them at once costs less then.
+const ENOUGH: usize = 16;
+
 /// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
 pub(crate) struct Batch<'a> {
     ctx: Ctx,
@@ -116,7 +119,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn settle(&mut self) {
         let (ctx, flags) = (self.ctx, self.ctx.asked());
         let heard = Audience::hears(ctx, flags);
-        let together = heard || flags.is_of_many();
+        let together = heard || flags.is_of_many() || self.taken.len() >= ENOUGH;
         let archived = if together { self.archive() } else { Vec::new() };
         let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
         let quiet = Outcome::default();
@@ -144,11 +147,13 @@ impl<'a> Batch<'a> {
         let together = |taken: &Taken<'_>| taken.is_archived() && taken.newest;
         for run in self.taken.chunk_by(|a, b| together(a) == together(b)) {
             let done = if run.len() > 1 && run.first().is_some_and(together) {
-                let all: Vec<_> = run
-                    .iter()
-                    .map(|taken| words(self.ctx, taken).sample())
-                    .collect();
-                effects::archive_all(self.ctx, all.iter())
+                let all: Vec<_> = run.iter().map(|taken| words(self.ctx, taken)).collect();
+                let series: Vec<_> = all.iter().map(Words::series).collect();
+                let samples = series.iter().zip(&all);
+                effects::archive_all(
+                    self.ctx,
+                    samples.map(|(series, words)| [series.borrow(), words.at(), words.value()]),
+                )
             } else {
                 Vec::new()
             };

@@ -16,7 +16,7 @@ use anomaly_core::{Reading, key};
 use redis_module::raw;
 use smallvec::SmallVec;
 
-use crate::effects::{self, Sample, Words};
+use crate::effects::{self, Words};
 use crate::fence::guard;
 use crate::server::{Ctx, Key, OwnCtx, OwnedStr, Str, api};
 use crate::state::with;
@@ -31,7 +31,9 @@ pub(crate) struct Due {
     db: c_int,
     sensor: OwnedStr,
     reading: Reading,
-    sample: Sample,
+    series: OwnedStr,
+    at: OwnedStr,
+    value: OwnedStr,
     /// What the series' labels would say, should it have to be created.
     from: Option<From>,
 }
@@ -63,7 +65,9 @@ pub(crate) fn wait(ctx: Ctx, words: &Words<'_>, reading: Reading) {
         db: ctx.db(),
         sensor: words.sensor.hold(),
         reading,
-        sample: words.sample(),
+        series: words.series(),
+        at: words.at().hold(),
+        value: words.value().hold(),
         from: words.source().map(|source| {
             let names = [source.device, source.metric];
             From {
@@ -116,7 +120,11 @@ pub(crate) fn settle() {
 }
 
 fn write(ctx: Ctx, all: &[Due]) {
-    let written = effects::archive_all(ctx, all.iter().map(|due| &due.sample));
+    let written = effects::archive_all(
+        ctx,
+        all.iter()
+            .map(|due| [due.series.borrow(), due.at.borrow(), due.value.borrow()]),
+    );
     let mut written = written.into_iter();
     for due in all {
         if written.next() != Some(true) {
@@ -130,8 +138,7 @@ impl Due {
     /// expired, or been evicted) needs none.
     fn write_alone(&self, ctx: Ctx) {
         let sensor = self.sensor.borrow();
-        let series = self.sample.series.borrow();
-        if !Key::exists(ctx, series) && !Key::exists(ctx, sensor) {
+        if !Key::exists(ctx, self.series.borrow()) && !Key::exists(ctx, sensor) {
             return;
         }
         let source = self.from.as_ref().map(|from| {
@@ -143,7 +150,7 @@ impl Due {
                 id: None,
             }
         });
-        let (at, value) = (self.sample.at.borrow(), self.sample.value.borrow());
+        let (at, value) = (self.at.borrow(), self.value.borrow());
         let words = Words::new(
             ctx,
             sensor,
