@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
-use anomaly_core::text::number;
+use anomaly_core::text::{is_plain, number};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
@@ -113,16 +113,6 @@ impl<'a> Words<'a> {
             self.ctx.string(number(self.reading.value).as_bytes())
         })
     }
-}
-
-/// Whether a number is written so that everybody reads it alike: `-12.5`, not `+1`, `.5` or `1E5`.
-fn is_plain(number: &[u8]) -> bool {
-    let digits = number.strip_prefix(b"-").unwrap_or(number);
-    let mut parts = digits.split(|byte| *byte == b'.');
-    let is_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    parts.next().is_some_and(is_digits)
-        && parts.next().is_none_or(is_digits)
-        && parts.next().is_none()
 }
 
 /// What became of a reading's sample.
