@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anomaly_tests::{Args, Dir, Server, Stop, args, call_many, field, int, list, text, wait_until};
+use anomaly_tests::{
+    Args, Dir, Server, Stop, args, assert_same, call_many, field, int, list, text, wait_until,
+};
 use redis::{ConnectionLike, Value};
 
 /// Commands one upon the other, the first of them readings that leave samples waiting.
@@ -223,6 +225,32 @@ fn no_command_sees_that_samples_wait() {
             });
         }
     });
+}
+
+/// What waits on the master has been passed on, and waits on the replica as well.
+#[test]
+fn replicas_and_the_file_have_the_samples_that_wait() {
+    for case in cases() {
+        let mut master = Server::builder().aof().config("appendfsync always").start();
+        let replica = Server::builder().replica_of(&master).start();
+        for command in [
+            args!["ANOMALY.CONFIG", "SET", "*", "max", "1e6"],
+            args!["ANOMALY.WATCH", "SET", "watched"],
+            args!["ANOMALY.ADD", "s", 1000, 1],
+            args!["ANOMALY.ADD", "s", 2000, 2],
+        ] {
+            master.cmd(&command);
+        }
+        // Readings that follow each other, also where nobody looks at them.
+        let more = (10..20).map(|at| args!["ANOMALY.ADD", "t", at * 1000, at]);
+        let case: Vec<Args> = more.chain(case).collect();
+        call_many(&mut master.conn(), &case);
+        master.replica_in_sync(&replica);
+        let here = master.picture();
+        assert_same(&replica.picture(), &here);
+        master.restart(Stop::Kill9);
+        assert_same(&master.picture(), &here);
+    }
 }
 
 #[test]

@@ -205,6 +205,7 @@ impl State {
         self.timers = Deadlines::default();
         self.sweep = None;
         self.captured.clear();
+        self.samples.forget();
         self.alert_streams.forget();
         self.searches.clear();
         self.cursors.clear();
