@@ -113,7 +113,7 @@ fn cases() -> Vec<Vec<Args>> {
             args!["XADD", "watched", "3000-0", "device_id", "s", "value", 1],
             args!["XADD", "watched", "4000-0", "device_id", "s", "value", 2],
             args!["XADD", "unwatched", "4000-0", "device_id", "s", "value", 2],
-            args!["DEL", "ts:{watched:s:value}"],
+            args!["DEL", "ts:{sensor:s:value}"],
             args!["XADD", "watched", "5000-0", "device_id", "s", "value", 3],
             args![
                 "TS.MRANGE",
@@ -422,4 +422,29 @@ fn a_sensor_that_expires_leaves_no_series_behind() {
         .filter(|sensor| key(format!("ts:{{s{sensor}}}")) > key(format!("s{sensor}")))
         .collect();
     assert!(orphans.is_empty(), "{orphans:?}");
+}
+
+/// The replica is told that the reading is in the series, and then that the series has expired.
+#[test]
+fn a_series_that_expires_takes_the_sample_that_waits_with_it() {
+    let master = Server::builder().config("hz 500").start();
+    let replica = Server::builder().replica_of(&master).start();
+    master.replica_in_sync(&replica);
+    let mut connection = master.conn();
+    for round in 0..30 {
+        let sensors = (0..10).map(|sensor| format!("s{round}.{sensor}"));
+        let all: Vec<Args> = sensors
+            .flat_map(|key| {
+                [
+                    args!["ANOMALY.ADD", &key, 1000, 1],
+                    args!["PEXPIRE", format!("ts:{{{key}}}"), 2],
+                    args!["ANOMALY.ADD", &key, 2000, 1],
+                ]
+            })
+            .collect();
+        call_many(&mut connection, &all);
+        thread::sleep(Duration::from_millis(10));
+    }
+    master.replica_in_sync(&replica);
+    assert_same(&replica.picture(), &master.picture());
 }

@@ -301,7 +301,6 @@ pub(crate) fn apply(
         at,
         value: given.value,
     };
-    samples::settle_before(given.sensor.bytes());
     let taken = take(ctx, given, reading, arrival, &mut outcome)?;
     let waits = archived && !ctx.asked().is_pressed() && put_off(ctx, &taken, &outcome, true);
     if archived && !waits {
