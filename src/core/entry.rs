@@ -16,7 +16,6 @@ use smallvec::SmallVec;
 use crate::instant;
 use crate::key::hash_tag;
 use crate::reading::Reading;
-use crate::stream_id::StreamId;
 use crate::template::Template;
 use crate::text::{escaped, shown};
 use crate::units::{Timestamp, number};
@@ -56,12 +55,13 @@ pub struct BadEntry {
 pub type Item<'a> = Result<EntryReading<'a>, BadEntry>;
 
 /// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
-/// entry stands alone. There is always at least one of either. The id may be unknown where [`Watch::finds_time`].
+/// entry stands alone. There is always at least one of either. The milliseconds of its id may be unknown where
+/// [`Watch::finds_time`].
 #[must_use]
 pub fn read<'a>(
     watch: &Watch,
     stream: &[u8],
-    id: Option<StreamId>,
+    ms: Option<u64>,
     fields: &[(&'a [u8], &'a [u8])],
     cluster: bool,
 ) -> Items<'a> {
@@ -77,7 +77,7 @@ pub fn read<'a>(
     let entry = Entry {
         watch,
         stream,
-        id,
+        ms,
         template: watch.template(cluster),
         cluster,
     };
@@ -184,7 +184,7 @@ fn first<'a>(names: &[Vec<u8>], fields: impl Iterator<Item = Field<'a>>) -> Opti
 struct Entry<'a> {
     watch: &'a Watch,
     stream: &'a [u8],
-    id: Option<StreamId>,
+    ms: Option<u64>,
     template: &'a Template,
     cluster: bool,
 }
@@ -298,8 +298,9 @@ impl Entry<'_> {
                 format!("field '{name}' holds '{value}', which is {why}")
             }),
             None => {
-                let id = self.id.unwrap_or_default();
-                instant::of_id(id.ms).map_err(|why| format!("the entry's id {id} is {why}"))
+                let ms = self.ms.unwrap_or_default();
+                instant::of_id(ms)
+                    .map_err(|why| format!("the entry's id begins with {ms}, which is {why}"))
             }
         }
     }

@@ -5,10 +5,7 @@ use crate::command::watch::parse_set;
 use crate::key;
 use crate::testing::cases;
 
-const ID: Option<StreamId> = Some(StreamId {
-    ms: 1_700_000_000_000,
-    seq: 3,
-});
+const MS: Option<u64> = Some(1_700_000_000_000);
 
 /// A watch as ANOMALY.WATCH SET would make it.
 fn watch(options: &str) -> Watch {
@@ -24,7 +21,7 @@ fn pairs<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])> {
 }
 
 fn items<'a>(options: &str, fields: &[(&'a str, &'a str)]) -> Items<'a> {
-    read(&watch(options), b"raw", ID, &pairs(fields), false)
+    read(&watch(options), b"raw", MS, &pairs(fields), false)
 }
 
 /// `key=value@time` of each reading, `metric!reason` of what is bad.
@@ -108,7 +105,7 @@ fn the_four_real_shapes_are_read_with_at_most_one_line() {
     let kitchen = read(
         &watch("KEY $stream:$metric"),
         b"room:kitchen",
-        ID,
+        MS,
         &pairs(&[("temp", "21.4")]),
         false,
     );
@@ -360,21 +357,17 @@ fn a_bad_time_is_bad_for_the_whole_entry() {
             why,
         );
     }
-    let late = StreamId {
-        ms: u64::MAX,
-        seq: 0,
-    };
     let items = read(
         &watch(""),
         b"s",
-        Some(late),
+        Some(u64::MAX),
         &pairs(&[("id", "d"), ("t", "1")]),
         false,
     );
     assert_eq!(
         told(items),
         [
-            "-!the entry's id 18446744073709551615-0 is beyond the year 9999: expected Unix seconds or milliseconds"
+            "-!the entry's id begins with 18446744073709551615, which is beyond the year 9999: expected Unix seconds or milliseconds"
         ]
     );
 }
@@ -471,7 +464,7 @@ fn what_is_no_json_object_is_bad() {
     }
     assert_bad("JSON p", &[("id", "d"), ("t", "1")], "no field 'p'");
     let fields: [(&[u8], &[u8]); 1] = [(b"p", b"{\"id\":\"\xff\"}")];
-    assert!(read(&watch("JSON p"), b"s", ID, &fields, false)[0].is_err());
+    assert!(read(&watch("JSON p"), b"s", MS, &fields, false)[0].is_err());
 }
 
 #[test]
@@ -526,7 +519,7 @@ fn on_a_cluster_a_stream_that_no_key_can_join_is_bad() {
         ("{}raw", None),
         ("", None),
     ] {
-        let items = read(&watch(""), stream.as_bytes(), ID, &entry, true);
+        let items = read(&watch(""), stream.as_bytes(), MS, &entry, true);
         match (&items[..], key) {
             ([Ok(reading)], Some(key)) => assert_eq!(*reading.key, *key.as_bytes()),
             (
@@ -607,7 +600,7 @@ proptest! {
         stream in any_bytes(), ms in any::<u64>(), which in 0..WATCHES.len(), cluster in any::<bool>(),
     ) {
         let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-        let items = read(&watch(WATCHES[which]), &stream, Some(StreamId { ms, seq: 0 }), &fields, cluster);
+        let items = read(&watch(WATCHES[which]), &stream, Some(ms), &fields, cluster);
         prop_assert!(!items.is_empty());
         for item in items {
             match item {
@@ -645,7 +638,7 @@ proptest! {
             // The same as an object.
             let object: Vec<String> = fields.iter().map(|(n, v)| format!("{n:?}:{}", if written.iter().any(|w| w.0 == *n) { (*v).to_owned() } else { format!("{v:?}") })).collect();
             let json = format!("{{{}}}", object.join(","));
-            let inside = read(&watch("JSON p"), b"raw", ID, &[(b"p", json.as_bytes())], false);
+            let inside = read(&watch("JSON p"), b"raw", MS, &[(b"p", json.as_bytes())], false);
             let told_there = items.into_iter().map(|item| item.map(|reading| {
                 let field = reading.field.map(|at| fields[at]);
                 assert_eq!(field, Some((std::str::from_utf8(&reading.metric).unwrap(), &crate::text::number(reading.reading.value)[..])));
@@ -674,7 +667,7 @@ proptest! {
                 prop_assert!(key::check_slot(b"anomaly:alerts", &key).is_ok());
             }
             let fields: [(&[u8], &[u8]); 2] = [(b"id", &device), (b"t", b"1")];
-            for item in read(&watch, &stream, ID, &fields, true).into_iter().flatten() {
+            for item in read(&watch, &stream, MS, &fields, true).into_iter().flatten() {
                 prop_assert_eq!(hash_tag(&item.key), tag);
             }
         }

@@ -165,7 +165,9 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    b.iter(|| entry::read(&watch, b"raw:1", Some(id), black_box(&fields), false));
+                    b.iter(|| {
+                        entry::read(&watch, b"raw:1", Some(id.ms), black_box(&fields), false)
+                    });
                 });
             }
             Err(error) => eprintln!("{name}: {error}"),

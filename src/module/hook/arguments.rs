@@ -8,12 +8,12 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::Arc;
+use std::rc::Rc;
 
-use anomaly_core::watch::Watch;
 use anomaly_core::xadd;
 use redis_module::raw;
 
+use super::watched::{self, Stream};
 use crate::fence::guard;
 use crate::server::{Ctx, Fields, OK, OwnedStr, Str, api};
 use crate::state::with;
@@ -23,28 +23,39 @@ use crate::state::with;
 pub(crate) struct Arguments {
     seen: Option<Seen>,
     listening: bool,
+    /// The id that the server chooses for an entry can be known without reading it.
+    knows_ids: bool,
 }
 
 /// An XADD to a watched stream.
 pub(super) struct Seen {
     pub(super) stream: OwnedStr,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watched: Rc<Stream>,
     /// Names and values, if they were seen.
     pub(super) fields: Option<Fields>,
-    /// No reading needs it for its time, and when the command is over it is the stream's newest: it is a client's own
-    /// command, and does not trim its entry away.
+    /// When the command is over it is the stream's newest: it is a client's own command, and does not trim its entry away.
     pub(super) id_can_wait: bool,
+    /// The server chooses it as the clock and what is known of the stream say.
+    pub(super) is_chosen: bool,
 }
 
 impl Seen {
     /// An XADD that was not seen before it ran.
-    pub(super) fn unread(stream: Str<'_>, watch: Arc<Watch>) -> Self {
+    pub(super) fn unread(stream: Str<'_>, watched: Rc<Stream>) -> Self {
         Self {
             stream: stream.hold(),
-            watch,
+            watched,
             fields: None,
             id_can_wait: false,
+            is_chosen: false,
         }
+    }
+
+    /// Whether one of its fields tells the time.
+    pub(super) fn finds_time(&self) -> bool {
+        let names = self.fields.iter().flatten().step_by(2);
+        let names = names.map(|name| name.borrow().bytes());
+        self.watched.watch.finds_time(names)
     }
 }
 
@@ -54,6 +65,11 @@ impl Arguments {
         self.seen
             .take_if(|seen| ptr::eq(seen.stream.raw(), stream.raw()))
     }
+
+    /// Other modules may have come, and may do what nobody hears of. For good: what is rare need not be fast.
+    pub(crate) fn doubt_ids(&mut self) {
+        self.knows_ids = false;
+    }
 }
 
 /// Sees to it that commands are seen from now on. Nobody pays for that before a watched stream is first added to, and a
@@ -62,6 +78,8 @@ pub(super) fn listen(ctx: Ctx) {
     if with(|state| std::mem::replace(&mut state.arguments.listening, true)) {
         return;
     }
+    let knows_ids = watched::is_known(ctx, with(|state| state.cluster));
+    with(|state| state.arguments.knows_ids = knows_ids);
     let not_ours = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
     // SAFETY: a live context and a callback of the type the server expects.
     unsafe {
@@ -91,17 +109,25 @@ fn see<'a>(
     words: usize,
     word: impl Fn(usize) -> Str<'a>,
 ) -> Option<Seen> {
-    if words < 5 || !word(0).bytes().eq_ignore_ascii_case(b"XADD") {
+    let name = word(0).bytes();
+    if name.eq_ignore_ascii_case(b"MODULE") {
+        with(|state| state.arguments.doubt_ids());
+    }
+    if words < 5 || !name.eq_ignore_ascii_case(b"XADD") {
         return None;
     }
     let stream = word(1);
-    let watch = with(|state| state.watch_of(stream.bytes()))?;
+    let (watched, knows_ids) = with(|state| {
+        let watched = state.watched(stream.bytes())?;
+        Some((watched, state.arguments.knows_ids))
+    })?;
     let layout = xadd::layout(|at| word(at).bytes(), words)?;
-    let mut names = (layout.fields..words).step_by(2).map(|at| word(at).bytes());
+    let id_can_wait = layout.keeps && is_of_client(filter);
     Some(Seen {
         stream: stream.hold(),
-        id_can_wait: layout.keeps && watch.finds_time(&mut names) && is_of_client(filter),
-        watch,
+        watched,
+        id_can_wait,
+        is_chosen: id_can_wait && layout.chosen && knows_ids,
         fields: Some((layout.fields..words).map(|at| word(at).hold()).collect()),
     })
 }
