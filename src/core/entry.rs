@@ -1,7 +1,8 @@
 //! Readings from the entries of a watched stream.
 //!
-//! The plain way runs for every XADD to a watched stream: it goes over the fields twice, once for device and time and once
-//! for the numbers, and copies nothing but what the readings keep. A JSON object becomes such fields first.
+//! The plain way runs for every XADD to a watched stream: which field is what is seen from the names alone, and kept in mind for
+//! entries with the same names ([`Shape`]); nothing is copied but what the readings keep. A JSON object becomes such fields
+//! first.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 use crate::instant;
 use crate::key::hash_tag;
 use crate::reading::Reading;
+use crate::shape::Shape;
 use crate::template::Template;
 use crate::text::{escaped, shown};
 use crate::units::{Timestamp, number};
@@ -56,7 +58,7 @@ pub type Item<'a> = Result<EntryReading<'a>, BadEntry>;
 
 /// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
 /// entry stands alone. There is always at least one of either. The milliseconds of its id may be unknown where
-/// [`Watch::finds_time`].
+/// [`Watch::finds_time`]. The shape is what was kept of entries before that were read by this watch.
 #[must_use]
 pub fn read<'a>(
     watch: &Watch,
@@ -64,16 +66,28 @@ pub fn read<'a>(
     ms: Option<u64>,
     fields: &[(&'a [u8], &'a [u8])],
     cluster: bool,
+    shape: &mut Shape,
 ) -> Items<'a> {
-    let plain = fields
-        .iter()
-        .enumerate()
-        .map(|(position, (name, value))| Field {
+    let plain = |position: usize| {
+        let (name, value) = fields.get(position)?;
+        Some(Field {
             name,
             value,
             scalar: true,
             position: Some(position),
-        });
+        })
+    };
+    let mut large = Shape::default();
+    let shape = if Shape::is_kept(fields) {
+        shape
+    } else {
+        &mut large
+    };
+    shape.fit(watch, fields);
+    let outside = Roles {
+        device: shape.device().and_then(plain),
+        time: shape.time().and_then(plain),
+    };
     let entry = Entry {
         watch,
         stream,
@@ -81,21 +95,23 @@ pub fn read<'a>(
         template: watch.template(cluster),
         cluster,
     };
-    let outside = Roles::of(watch, plain.clone());
     let mut items = Items::new();
     let Some(json) = watch.json() else {
-        if let Err(reason) = entry.readings(outside, plain, &mut items) {
+        let readable = shape.readable().filter_map(plain);
+        if let Err(reason) = entry.readings(outside, readable, &mut items) {
             items.clear();
             items.push(whole(reason));
         }
         return items;
     };
-    for payload in plain.filter(|field| field.name == json) {
+    let payloads = (0..fields.len()).filter_map(plain);
+    for payload in payloads.filter(|field| field.name == json) {
         let read = members(payload).and_then(|members| {
             let inside = members.iter().map(Member::field);
             let roles = Roles::of(watch, inside.clone()).or(outside);
+            let readable = inside.filter(|field| watch.may_be_read(field.name));
             let mut items = Items::new();
-            entry.readings(roles, inside, &mut items)?;
+            entry.readings(roles, readable, &mut items)?;
             Ok(items.into_iter().map(kept).collect::<Items<'_>>())
         });
         match read {
@@ -155,8 +171,8 @@ struct Roles<'a> {
 impl<'a> Roles<'a> {
     fn of(watch: &Watch, fields: impl Iterator<Item = Field<'a>> + Clone) -> Self {
         Self {
-            device: first(watch.devices(), fields.clone()),
-            time: first(watch.times(), fields),
+            device: first(watch.devices(), fields.clone(), |field| field.name),
+            time: first(watch.times(), fields, |field| field.name),
         }
     }
 
@@ -169,9 +185,13 @@ impl<'a> Roles<'a> {
 }
 
 /// The field with the first of the names that there is; of two with one name the last.
-fn first<'a>(names: &[Vec<u8>], fields: impl Iterator<Item = Field<'a>>) -> Option<Field<'a>> {
-    let rank = |field: Field<'a>| {
-        let rank = names.iter().position(|name| name == field.name)?;
+pub(crate) fn first<'a, T>(
+    names: &[Vec<u8>],
+    fields: impl Iterator<Item = T>,
+    name_of: impl Fn(&T) -> &'a [u8],
+) -> Option<T> {
+    let rank = |field: T| {
+        let rank = names.iter().position(|name| name == name_of(&field))?;
         Some((rank, field))
     };
     fields
@@ -196,7 +216,7 @@ struct Common<'a> {
 }
 
 impl Entry<'_> {
-    /// The readings of the fields; an error is one of the whole entry.
+    /// The readings of the fields that may be read; an error is one of the whole entry.
     fn readings<'a>(
         &self,
         roles: Roles<'a>,
@@ -209,7 +229,7 @@ impl Entry<'_> {
         };
         match self.watch.values() {
             Values::Numbers => {
-                for field in fields.filter(|field| self.watch.may_be_metric(field.name)) {
+                for field in fields {
                     if let Some(value) = number(field.value) {
                         items.push(self.item(&common, field.name, field, Some(value))?);
                     }
@@ -221,8 +241,8 @@ impl Entry<'_> {
                     );
                 }
             }
-            Values::Named(names) => {
-                for field in fields.filter(|field| names.contains(field.name)) {
+            Values::Named(_) => {
+                for field in fields {
                     items.push(self.item(&common, field.name, field, number(field.value))?);
                 }
                 if items.is_empty() {

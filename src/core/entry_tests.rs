@@ -20,8 +20,19 @@ fn pairs<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])> {
         .collect()
 }
 
+/// Without anything that was kept of entries before.
+fn read_once<'a>(
+    watch: &Watch,
+    stream: &[u8],
+    ms: Option<u64>,
+    fields: &[(&'a [u8], &'a [u8])],
+    cluster: bool,
+) -> Items<'a> {
+    read(watch, stream, ms, fields, cluster, &mut Shape::default())
+}
+
 fn items<'a>(options: &str, fields: &[(&'a str, &'a str)]) -> Items<'a> {
-    read(&watch(options), b"raw", MS, &pairs(fields), false)
+    read_once(&watch(options), b"raw", MS, &pairs(fields), false)
 }
 
 /// `key=value@time` of each reading, `metric!reason` of what is bad.
@@ -102,7 +113,7 @@ fn the_four_real_shapes_are_read_with_at_most_one_line() {
         ],
     );
 
-    let kitchen = read(
+    let kitchen = read_once(
         &watch("KEY $stream:$metric"),
         b"room:kitchen",
         MS,
@@ -357,7 +368,7 @@ fn a_bad_time_is_bad_for_the_whole_entry() {
             why,
         );
     }
-    let items = read(
+    let items = read_once(
         &watch(""),
         b"s",
         Some(u64::MAX),
@@ -464,7 +475,7 @@ fn what_is_no_json_object_is_bad() {
     }
     assert_bad("JSON p", &[("id", "d"), ("t", "1")], "no field 'p'");
     let fields: [(&[u8], &[u8]); 1] = [(b"p", b"{\"id\":\"\xff\"}")];
-    assert!(read(&watch("JSON p"), b"s", MS, &fields, false)[0].is_err());
+    assert!(read_once(&watch("JSON p"), b"s", MS, &fields, false)[0].is_err());
 }
 
 #[test]
@@ -519,7 +530,7 @@ fn on_a_cluster_a_stream_that_no_key_can_join_is_bad() {
         ("{}raw", None),
         ("", None),
     ] {
-        let items = read(&watch(""), stream.as_bytes(), MS, &entry, true);
+        let items = read_once(&watch(""), stream.as_bytes(), MS, &entry, true);
         match (&items[..], key) {
             ([Ok(reading)], Some(key)) => assert_eq!(*reading.key, *key.as_bytes()),
             (
@@ -600,7 +611,7 @@ proptest! {
         stream in any_bytes(), ms in any::<u64>(), which in 0..WATCHES.len(), cluster in any::<bool>(),
     ) {
         let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-        let items = read(&watch(WATCHES[which]), &stream, Some(ms), &fields, cluster);
+        let items = read_once(&watch(WATCHES[which]), &stream, Some(ms), &fields, cluster);
         prop_assert!(!items.is_empty());
         for item in items {
             match item {
@@ -638,7 +649,7 @@ proptest! {
             // The same as an object.
             let object: Vec<String> = fields.iter().map(|(n, v)| format!("{n:?}:{}", if written.iter().any(|w| w.0 == *n) { (*v).to_owned() } else { format!("{v:?}") })).collect();
             let json = format!("{{{}}}", object.join(","));
-            let inside = read(&watch("JSON p"), b"raw", MS, &[(b"p", json.as_bytes())], false);
+            let inside = read_once(&watch("JSON p"), b"raw", MS, &[(b"p", json.as_bytes())], false);
             let told_there = items.into_iter().map(|item| item.map(|reading| {
                 let field = reading.field.map(|at| fields[at]);
                 assert_eq!(field, Some((std::str::from_utf8(&reading.metric).unwrap(), &crate::text::number(reading.reading.value)[..])));
@@ -667,7 +678,7 @@ proptest! {
                 prop_assert!(key::check_slot(b"anomaly:alerts", &key).is_ok());
             }
             let fields: [(&[u8], &[u8]); 2] = [(b"id", &device), (b"t", b"1")];
-            for item in read(&watch, &stream, MS, &fields, true).into_iter().flatten() {
+            for item in read_once(&watch, &stream, MS, &fields, true).into_iter().flatten() {
                 prop_assert_eq!(hash_tag(&item.key), tag);
             }
         }

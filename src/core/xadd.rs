@@ -13,13 +13,19 @@ pub struct Layout {
     pub chosen: bool,
 }
 
+/// Whether a word is that keyword, in whatever case. Most clients write it in capitals, as it is given here.
+#[must_use]
+pub fn is(word: &[u8], keyword: &[u8]) -> bool {
+    word.len() == keyword.len() && (word == keyword || word.eq_ignore_ascii_case(keyword))
+}
+
 /// Reads the words of an XADD that the server will accept; `None` for one with an option that is not known here, and for one
 /// without fields.
 pub fn layout<'a>(word: impl Fn(usize) -> &'a [u8], words: usize) -> Option<Layout> {
     let (mut at, mut keeps) = (2, true);
     while at + 1 < words {
         let (option, next) = (word(at), at + 1);
-        let is = |keyword: &str| option.eq_ignore_ascii_case(keyword.as_bytes());
+        let is = |keyword: &str| is(option, keyword.as_bytes());
         if let [b'*'] | [b'0'..=b'9', ..] = option {
             let whole = next < words && (words - next).is_multiple_of(2);
             return whole.then_some(Layout {

@@ -1,9 +1,9 @@
 //! Whether anybody hears what is passed on: the AOF, replicas, or the backlog that is kept for them.
 //!
 //! To pass a command on costs more than to score a reading, also where the server then drops it. It can be left out where it
-//! would be dropped, and only there. The AOF can be seen at any time. A backlog and replicas begin with a replica's full
-//! synchronisation, which forks; or with a file or a master that was followed, which is loaded. Each of these makes the
-//! answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
+//! would be dropped, and only there. An AOF that is begun takes nothing before the fork that writes what is there so far. A
+//! backlog and replicas begin with a replica's full synchronisation, which forks; or with a file or a master that was
+//! followed, which is loaded. Each of these makes the answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
 
 use std::ptr;
 
@@ -28,9 +28,6 @@ pub(crate) enum Audience {
 impl Audience {
     /// Whether what a command's job passes on now reaches anybody.
     pub(crate) fn hears(ctx: Ctx) -> bool {
-        if ctx.writes_aof() {
-            return true;
-        }
         let (known, cluster) = with(|state| (state.audience, state.cluster));
         let audience = match known {
             Self::Unknown if cluster || crate::server::version() > NEWEST_KNOWN => Self::Somebody,
@@ -46,10 +43,24 @@ impl State {
     /// Replication may be about to begin.
     pub(crate) fn forget_audience(&mut self) {
         self.audience = Audience::Unknown;
+        self.leads = None;
     }
 }
 
+/// Whether this server takes the decisions on what a client's own command does. It does until it follows a master or loads a
+/// file, of which it tells.
+pub(crate) fn leads(ctx: Ctx) -> bool {
+    with(|state| state.leads).unwrap_or_else(|| {
+        let leads = ctx.decides();
+        with(|state| state.leads = Some(leads));
+        leads
+    })
+}
+
 fn ask(ctx: Ctx) -> Audience {
+    if ctx.writes_aof() {
+        return Audience::Somebody;
+    }
     // SAFETY: a live context and C strings; what is asked for is freed.
     let counts = unsafe {
         let info = api!(RedisModule_GetServerInfo(

@@ -137,6 +137,8 @@ pub(crate) struct State {
     /// Slots of this node that move to or from another.
     pub(crate) moves: Moves,
     pub(crate) audience: Audience,
+    /// This server takes the decisions, unless a master sends the command; `None`: it is to be asked.
+    pub(crate) leads: Option<bool>,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
     pub(crate) rules_due: bool,
     /// Settings come from a client from now on, no longer from the configuration.

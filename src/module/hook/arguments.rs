@@ -18,11 +18,15 @@ use crate::fence::guard;
 use crate::server::{Ctx, Fields, OK, OwnedStr, Str, api};
 use crate::state::with;
 
+/// So many clients are kept in mind, so that the server need not be asked for them at each command.
+const CLIENTS: usize = 64;
+
 /// The newest command that was seen, if it was an XADD to a watched stream.
-#[derive(Default)]
 pub(crate) struct Arguments {
     seen: Option<Seen>,
     listening: bool,
+    /// Ids of clients that are there; they are never given twice.
+    clients: [u64; CLIENTS],
     /// The id that the server chooses for an entry can be known without reading it.
     knows_ids: bool,
 }
@@ -56,6 +60,17 @@ impl Seen {
         let names = self.fields.iter().flatten().step_by(2);
         let names = names.map(|name| name.borrow().bytes());
         self.watched.watch.finds_time(names)
+    }
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            seen: None,
+            listening: false,
+            clients: [0; CLIENTS],
+            knows_ids: false,
+        }
     }
 }
 
@@ -99,7 +114,15 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         let word = |at: usize| unsafe {
             Str::new(api!(RedisModule_CommandFilterArgGet(filter, at as c_int)))
         };
-        let seen = see(filter, usize::try_from(words).unwrap_or(0), word);
+        let name = word(0).bytes();
+        let seen = if xadd::is(name, b"XADD") {
+            see(filter, usize::try_from(words).unwrap_or(0), word)
+        } else {
+            if xadd::is(name, b"MODULE") {
+                with(|state| state.arguments.doubt_ids());
+            }
+            None
+        };
         with(|state| state.arguments.seen = seen);
     });
 }
@@ -109,11 +132,7 @@ fn see<'a>(
     words: usize,
     word: impl Fn(usize) -> Str<'a>,
 ) -> Option<Seen> {
-    let name = word(0).bytes();
-    if name.eq_ignore_ascii_case(b"MODULE") {
-        with(|state| state.arguments.doubt_ids());
-    }
-    if words < 5 || !name.eq_ignore_ascii_case(b"XADD") {
+    if words < 5 {
         return None;
     }
     let stream = word(1);
@@ -132,11 +151,25 @@ fn see<'a>(
     })
 }
 
-/// Whether a command comes from a client itself, not from a script or a module, which could run more in its stead.
+/// Whether a command comes from a client itself, not from a script or a module, which could run more in its stead: those
+/// have ids of their own, which the server does not know as a client's.
 fn is_of_client(filter: *mut raw::RedisModuleCommandFilterCtx) -> bool {
-    // SAFETY: a live command; without a place for it nothing is told but whether there is such a client.
-    unsafe {
-        let client = { raw::RedisModule_CommandFilterGetClientId }.map_or(0, |id| id(filter));
-        api!(RedisModule_GetClientInfoById(ptr::null_mut(), client)) == OK
+    // SAFETY: a live command.
+    let client =
+        unsafe { { raw::RedisModule_CommandFilterGetClientId }.map_or(0, |id| id(filter)) };
+    let place = client as usize % CLIENTS;
+    let known = with(|state| state.arguments.clients.get(place) == Some(&client));
+    if known && client != 0 {
+        return true;
     }
+    // SAFETY: without a place for it nothing is told but whether there is such a client.
+    let is = unsafe { api!(RedisModule_GetClientInfoById(ptr::null_mut(), client)) } == OK;
+    if is {
+        with(|state| {
+            if let Some(known) = state.arguments.clients.get_mut(place) {
+                *known = client;
+            }
+        });
+    }
+    is
 }

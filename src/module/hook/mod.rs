@@ -31,7 +31,7 @@ use crate::ingest::{self, Given};
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
-use crate::{backlog, effects};
+use crate::{audience, backlog, effects};
 
 /// Room for so many captured entries is kept from one command to the next.
 const KEPT: usize = 64;
@@ -99,7 +99,12 @@ unsafe extern "C" fn on_stream_event(
         if seen.fields.is_none() {
             arguments::listen(ctx);
         }
-        if ctx.decides() && !backlog::will_read(db, stream.bytes(), &seen.watched.watch) {
+        let decides = if seen.id_can_wait {
+            audience::leads(ctx)
+        } else {
+            ctx.decides()
+        };
+        if decides && !backlog::will_read(db, stream.bytes(), &seen.watched.watch) {
             timed(|| capture(ctx, db, seen, ms));
         }
         OK
@@ -200,7 +205,14 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
     } = captured;
     let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
     let cluster = with(|state| state.cluster);
-    let readings = entry::read(&watched.watch, stream, entry.ms(), &fields, cluster);
+    let readings = entry::read(
+        &watched.watch,
+        stream,
+        entry.ms(),
+        &fields,
+        cluster,
+        &mut watched.shape.borrow_mut(),
+    );
     let slot = moving::slot(ctx, stream);
     if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
         return put_off(ctx, captured);

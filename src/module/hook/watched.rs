@@ -8,12 +8,13 @@
 //! hears. So the rule is only gone by where all other modules are known not to call that, outside clusters, and on servers
 //! that were looked at. Everywhere else, after every such event, and where the clock is behind, the id is read as before.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anomaly_core::key;
+use anomaly_core::shape::Shape;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::units::Timestamp;
 use anomaly_core::watch::Watch;
@@ -44,6 +45,8 @@ const LONGEST: usize = 1024;
 /// A watched stream that has been added to.
 pub(crate) struct Stream {
     pub(crate) watch: Arc<Watch>,
+    /// That of its newest entry, as the watch reads it.
+    pub(super) shape: RefCell<Shape>,
     /// The stream's last id is not above this one, in that database.
     last: Cell<Option<(c_int, StreamId)>>,
 }
@@ -102,6 +105,7 @@ impl State {
         let found = watch.map(|watch| {
             Rc::new(Stream {
                 watch,
+                shape: RefCell::default(),
                 last: Cell::default(),
             })
         });
