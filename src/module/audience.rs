@@ -1,15 +1,15 @@
 //! Whether anybody hears what is passed on: the AOF, replicas, or the backlog that is kept for them.
 //!
 //! To pass a command on costs more than to score a reading, also where the server then drops it. It can be left out where it
-//! would be dropped, and only there. An AOF that is begun takes nothing before the fork that writes what is there so far. A
-//! backlog and replicas begin with a replica's full synchronisation, which forks; or with a file or a master that was
-//! followed, which is loaded. Each of these makes the answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
+//! would be dropped, and only there. The AOF can be seen at any time. A backlog and replicas begin with a replica's full
+//! synchronisation, which forks; or with a file or a master that was followed, which is loaded. Each of these makes the
+//! answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
 
 use std::ptr;
 
 use redis_module::raw;
 
-use crate::server::{Ctx, OK, api};
+use crate::server::{Ctx, Flags, OK, api};
 use crate::state::{State, with};
 
 /// Redis 7.2 to 8.2 and Valkey 8 (which says that it is Redis 7.2) begin replication as described.
@@ -27,7 +27,10 @@ pub(crate) enum Audience {
 
 impl Audience {
     /// Whether what a command's job passes on now reaches anybody.
-    pub(crate) fn hears(ctx: Ctx) -> bool {
+    pub(crate) fn hears(ctx: Ctx, flags: Flags) -> bool {
+        if flags.writes_aof() {
+            return true;
+        }
         let (known, cluster) = with(|state| (state.audience, state.cluster));
         let audience = match known {
             Self::Unknown if cluster || crate::server::version() > NEWEST_KNOWN => Self::Somebody,
@@ -58,9 +61,6 @@ pub(crate) fn leads(ctx: Ctx) -> bool {
 }
 
 fn ask(ctx: Ctx) -> Audience {
-    if ctx.writes_aof() {
-        return Audience::Somebody;
-    }
     // SAFETY: a live context and C strings; what is asked for is freed.
     let counts = unsafe {
         let info = api!(RedisModule_GetServerInfo(

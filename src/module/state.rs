@@ -22,6 +22,7 @@ use crate::backtest::Job;
 use crate::hook::{Arguments, Captured, Stream};
 use crate::keyspace::Unlinked;
 use crate::moving::Moves;
+use crate::samples::Waiting;
 use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
@@ -56,6 +57,8 @@ pub(crate) struct Counts {
     pub(crate) hook_timed_steps: u64,
     /// What those took.
     pub(crate) hook_nanoseconds: u64,
+    /// What it took to write samples that had waited.
+    pub(crate) settled_nanoseconds: u64,
     /// Backtests begun.
     pub(crate) backtests: u64,
     /// Slices of each kind of work of our own choice.
@@ -139,6 +142,8 @@ pub(crate) struct State {
     pub(crate) audience: Audience,
     /// This server takes the decisions, unless a master sends the command; `None`: it is to be asked.
     pub(crate) leads: Option<bool>,
+    /// Samples that are yet to be written.
+    pub(crate) samples: Waiting,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
     pub(crate) rules_due: bool,
     /// Settings come from a client from now on, no longer from the configuration.
@@ -202,6 +207,7 @@ impl State {
         self.timers = Deadlines::default();
         self.sweep = None;
         self.captured.clear();
+        self.samples.forget();
         self.alert_streams.forget();
         self.searches.clear();
         self.cursors.clear();

@@ -36,6 +36,43 @@ macro_rules! spread {
 #[derive(Clone, Copy)]
 pub(crate) struct Ctx(*mut raw::RedisModuleCtx);
 
+/// A context that lives as long as the server, for callbacks that are given none.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnCtx(*mut raw::RedisModuleCtx);
+
+impl OwnCtx {
+    /// One for the module of this context. It is never freed.
+    pub(crate) fn of(ctx: Ctx) -> Self {
+        // SAFETY: a live context.
+        Self(unsafe { api!(RedisModule_GetDetachedThreadSafeContext(ctx.raw())) })
+    }
+
+    pub(crate) fn ctx(self) -> Ctx {
+        Ctx(self.0)
+    }
+}
+
+/// What the server says of itself and of what is running.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Whether there is an AOF.
+    pub(crate) fn writes_aof(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_AOF != 0
+    }
+
+    /// Whether nothing of what is running may be put off: it is one of the commands of a transaction, a script or a file, which no
+    /// command filter need see, or on a cluster, where keys may be another node's a moment later, with no command for it.
+    pub(crate) fn is_pressed(self) -> bool {
+        let pressed = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
+        self.0 & pressed != 0
+    }
+}
+
 impl Ctx {
     /// # Safety
     /// `ctx` must be a live context of the server, or null where the functions used with it allow that.
@@ -65,6 +102,10 @@ impl Ctx {
             }
         };
         Timestamp::from_millis(micros / 1000).unwrap_or(Timestamp::ZERO)
+    }
+
+    pub(crate) fn asked(self) -> Flags {
+        Flags(self.flags())
     }
 
     fn flags(self) -> u32 {
@@ -107,11 +148,6 @@ impl Ctx {
     pub(crate) fn is_paused(self) -> bool {
         // SAFETY: takes no arguments and has no effect.
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
-    }
-
-    /// Whether there is an AOF.
-    pub(crate) fn writes_aof(self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_AOF != 0
     }
 
     /// Whether `maxmemory` is reached.
