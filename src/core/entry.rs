@@ -231,7 +231,7 @@ impl Entry<'_> {
             Values::Numbers => {
                 for field in fields {
                     if let Some(value) = number(field.value) {
-                        items.push(self.item(&common, field.name, field, Some(value))?);
+                        self.item(&common, field.name, field, Some(value), items)?;
                     }
                 }
                 if items.is_empty() {
@@ -243,7 +243,7 @@ impl Entry<'_> {
             }
             Values::Named(_) => {
                 for field in fields {
-                    items.push(self.item(&common, field.name, field, number(field.value))?);
+                    self.item(&common, field.name, field, number(field.value), items)?;
                 }
                 if items.is_empty() {
                     return Err(
@@ -258,17 +258,20 @@ impl Entry<'_> {
                 loop {
                     let (name, value_field) = (names.next(), values.next());
                     newest = name.or(newest);
-                    items.push(match (name, value_field, newest) {
+                    match (name, value_field, newest) {
                         (None, None, _) => break,
                         (_, Some(_), None) => return Err(missing(metric)),
                         (_, Some(field), Some(name)) if name.scalar => {
-                            self.item(&common, name.value, field, number(field.value))?
+                            let number = number(field.value);
+                            self.item(&common, name.value, field, number, items)?;
                         }
-                        (Some(name), None, _) if name.scalar => bad(name.value, missing(value)),
+                        (Some(name), None, _) if name.scalar => {
+                            items.push(bad(name.value, missing(value)));
+                        }
                         (_, _, _) => {
                             return Err(format!("field '{}' is not a text", shown(metric)));
                         }
-                    });
+                    }
                 }
                 if items.is_empty() {
                     return Err(format!(
@@ -325,29 +328,40 @@ impl Entry<'_> {
         }
     }
 
-    /// The reading of one metric, whose field holds that number; an error is one of the whole entry.
+    /// Adds the reading of one metric, whose field holds that number; an error is one of the whole entry.
     fn item<'a>(
         &self,
         common: &Common<'a>,
         metric: &'a [u8],
         field: Field<'a>,
         value: Option<f64>,
-    ) -> Result<Item<'a>, String> {
-        let holds = |lacks: &str| {
-            let (name, value) = (shown(field.name), shown(field.value));
-            bad(
-                metric,
-                format!("field '{name}' holds '{value}', which is {lacks}"),
-            )
-        };
-        let value = match value {
-            _ if metric.is_empty() => {
-                return Ok(bad(metric, "the name of a metric is empty".into()));
+        items: &mut Items<'a>,
+    ) -> Result<(), String> {
+        let lacks = match value {
+            _ if metric.is_empty() => None,
+            Some(value) if value.is_finite() => {
+                return self.add(common, metric, field, value, items);
             }
-            Some(value) if value.is_finite() => value,
-            Some(_) => return Ok(holds("not a finite number")),
-            None => return Ok(holds("not a number")),
+            Some(_) => Some("not a finite number"),
+            None => Some("not a number"),
         };
+        let (name, value) = (shown(field.name), shown(field.value));
+        let reason = lacks.map_or_else(
+            || "the name of a metric is empty".into(),
+            |lacks| format!("field '{name}' holds '{value}', which is {lacks}"),
+        );
+        items.push(bad(metric, reason));
+        Ok(())
+    }
+
+    fn add<'a>(
+        &self,
+        common: &Common<'a>,
+        metric: &'a [u8],
+        field: Field<'a>,
+        value: f64,
+        items: &mut Items<'a>,
+    ) -> Result<(), String> {
         let key = self.template.render(common.device, metric, self.stream);
         if self.cluster && hash_tag(&key) != hash_tag(self.stream) {
             return Err(
@@ -355,7 +369,7 @@ impl Entry<'_> {
                     .into(),
             );
         }
-        Ok(Ok(EntryReading {
+        items.push(Ok(EntryReading {
             key,
             device: common.device.into(),
             metric: metric.into(),
@@ -364,7 +378,8 @@ impl Entry<'_> {
                 at: common.at,
                 value,
             },
-        }))
+        }));
+        Ok(())
     }
 }
 

@@ -602,6 +602,27 @@ const WATCHES: [&str; 7] = [
     "DEVICE t TIME v",
 ];
 
+/// As many names as a shape is kept of, and more; longer ones, too.
+#[test]
+fn entries_of_any_size_are_read_between_others() {
+    let (watch, mut kept) = (watch(""), Shape::default());
+    let long = "n".repeat(600);
+    for fields in [1, 5, 31, 32, 33, 200, 2, 33, 32] {
+        for long in [None, Some(long.as_str())] {
+            let names: Vec<String> = (0..fields).map(|n| format!("m{n}")).collect();
+            let mut entry = vec![("id", "d")];
+            entry.extend(names.iter().map(|name| (name.as_str(), "1")));
+            entry.extend(long.map(|name| (name, "2")));
+            let fields = pairs(&entry);
+            for _ in 0..2 {
+                let items = read(&watch, b"raw", MS, &fields, false, &mut kept);
+                assert_eq!(items.len(), fields.len() - 1);
+                assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases(3000))]
 
@@ -624,6 +645,22 @@ proptest! {
             return Err(TestCaseError::fail(payload));
         };
         prop_assert_eq!(object.len(), fields.len());
+    }
+
+    #[test]
+    fn what_is_kept_of_an_entrys_names_never_makes_another_be_read_otherwise(
+        entries in prop::collection::vec(prop::collection::vec((
+            prop::sample::select(vec!["t", "v", "id", "m", "p", "ts", "time", "device", "tt", ""]),
+            prop::sample::select(vec!["1", "2.5", "d", "5", "{\"t\":1,\"id\":\"x\"}", ""]),
+        ), 0..5), 1..20),
+        which in 0..WATCHES.len(), repeat in 1..3_usize,
+    ) {
+        let (watch, mut kept) = (watch(WATCHES[which]), Shape::default());
+        for fields in entries.iter().flat_map(|fields| std::iter::repeat_n(fields, repeat)) {
+            let fields = pairs(fields);
+            let items = read(&watch, b"raw", MS, &fields, false, &mut kept);
+            prop_assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
+        }
     }
 
     #[test]

@@ -92,11 +92,12 @@ impl Search {
 }
 
 /// Whether a cursor will come to the new entries of a stream, which is read by that watch.
-pub(crate) fn will_read(db: c_int, stream: &[u8], watch: &Watch) -> bool {
+pub(crate) fn will_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
     with(|state| {
         if state.searches.is_empty() && state.cursors.is_empty() {
             return false;
         }
+        let stream = stream.bytes();
         if state.cursors.contains_key(&(db, stream.to_vec())) {
             return true;
         }

@@ -71,7 +71,11 @@ unsafe extern "C" fn on_stream_event(
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, stream) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         // Whatever the event: groups may be made with the stream.
-        with(|state| state.meet_alert_stream(stream.bytes()));
+        with(|state| {
+            if state.cluster {
+                state.meet_alert_stream(stream.bytes());
+            }
+        });
         if event != c"xadd" {
             // These two leave the last id as it is.
             if event != c"xtrim" && event != c"xdel" {
@@ -104,7 +108,7 @@ unsafe extern "C" fn on_stream_event(
         } else {
             ctx.decides()
         };
-        if decides && !backlog::will_read(db, stream.bytes(), &seen.watched.watch) {
+        if decides && !backlog::will_read(db, stream, &seen.watched.watch) {
             timed(|| capture(ctx, db, seen, ms));
         }
         OK
@@ -181,7 +185,7 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
         let before = ctx.db();
         let mut all = with(|state| std::mem::take(&mut state.captured));
         for captured in all.drain(..) {
-            if ctx.select(captured.db) {
+            if ctx.db() == captured.db || ctx.select(captured.db) {
                 timed(|| take_in(ctx, &captured));
             }
         }
