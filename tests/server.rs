@@ -35,6 +35,7 @@ mod hook;
 mod hostile;
 mod house;
 mod keyspace_events;
+mod last_ids;
 mod limits;
 mod loading;
 mod long_runs;

@@ -21,7 +21,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anomaly_core::Error;
@@ -92,11 +92,12 @@ impl Search {
 }
 
 /// Whether a cursor will come to the new entries of a stream, which is read by that watch.
-pub(crate) fn will_read(db: c_int, stream: &[u8], watch: &Watch) -> bool {
+pub(crate) fn will_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
     with(|state| {
         if state.searches.is_empty() && state.cursors.is_empty() {
             return false;
         }
+        let stream = stream.bytes();
         if state.cursors.contains_key(&(db, stream.to_vec())) {
             return true;
         }
@@ -174,8 +175,8 @@ fn search(ctx: Ctx, end: Instant) -> bool {
     for stream in found {
         let name = ctx.string(&stream);
         let is_stream = Key::open(ctx, name.borrow(), Mode::Look).is_stream();
-        let watch = with(|state| state.watch_of(&stream));
-        if is_stream && watch.is_some_and(|watch| watch.pattern() == search.pattern) {
+        let watched = with(|state| state.watched(&stream));
+        if is_stream && watched.is_some_and(|it| it.watch.pattern() == search.pattern) {
             move_to(ctx, (search.db, stream), Some(Cursor::at(search.from, 0)));
         }
     }
@@ -203,7 +204,7 @@ pub(crate) fn is_put_off(place: &Place) -> bool {
 /// A stream has come from another node, whose slot is yet to come: when it is here, what was not read there is read, and what
 /// is added until then.
 pub(crate) fn came(ctx: Ctx, stream: Str<'_>) {
-    let cluster = with(|state| state.cluster && state.watch_of(stream.bytes()).is_some());
+    let cluster = with(|state| state.cluster && state.watched(stream.bytes()).is_some());
     if !cluster || !ctx.decides() || moving::slot(ctx, stream.bytes()) != Slot::Coming {
         return;
     }
@@ -322,9 +323,9 @@ fn read(ctx: Ctx, end: Instant) {
         return;
     };
     let (db, stream) = &place;
-    let watch = with(|state| state.watch_of(stream));
+    let watched = with(|state| state.watched(stream));
     let name = ctx.string(stream);
-    let Some(watch) = watch.filter(|_| ctx.select(*db)) else {
+    let Some(watched) = watched.filter(|_| ctx.select(*db)) else {
         return move_to(ctx, place, None);
     };
     take_note(ctx, stream, &mut cursor);
@@ -341,7 +342,7 @@ fn read(ctx: Ctx, end: Instant) {
             let captured = Captured {
                 db: *db,
                 stream: name.borrow().hold(),
-                watch: Arc::clone(&watch),
+                watched: Rc::clone(&watched),
                 entry,
             };
             hook::take_in(ctx, &captured);
