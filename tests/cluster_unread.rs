@@ -9,13 +9,13 @@ const LONG: i64 = 100_000;
 const SHORT: i64 = 2000;
 
 /// Two nodes, half of the slots each.
-struct Pair {
-    nodes: [Server; 2],
-    ids: [String; 2],
+pub(crate) struct Pair {
+    pub(crate) nodes: [Server; 2],
+    pub(crate) ids: [String; 2],
 }
 
 impl Pair {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let nodes = [(), ()].map(|()| Server::builder().cluster_node().start());
         let ids = [&nodes[0], &nodes[1]].map(|node| text(&node.cmd(&["CLUSTER", "MYID"])));
         for (at, (from, to)) in [(0, 8191), (8192, 16383)].into_iter().enumerate() {
@@ -38,7 +38,7 @@ impl Pair {
     }
 
     /// A stream of that node, with a tag of its own. They are read in the order of their names.
-    fn stream(&self, node: usize, name: &str) -> String {
+    pub(crate) fn stream(&self, node: usize, name: &str) -> String {
         let mut names = (0..).map(|n| format!("raw:{name}{{{name}.{n}}}"));
         let found = names.find(|name| (self.slot(name) >= 8192) == (node == 1));
         found.expect("one of them")

@@ -16,6 +16,7 @@ mod benchmark;
 mod bytes;
 mod cluster;
 mod cluster_live;
+mod cluster_silence;
 mod cluster_unread;
 mod commands;
 mod conf;

@@ -59,6 +59,12 @@ impl<T> Deadlines<T> {
         slot.as_ref().map(|(_, thing)| thing)
     }
 
+    /// The thing of that number, to be changed.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        let slot = self.slots.get_mut((number as usize).checked_sub(1)?)?;
+        slot.as_mut().map(|(_, thing)| thing)
+    }
+
     /// Gives a thing another deadline.
     pub fn put_off(&mut self, number: u32, due: Timestamp) {
         let slot = (number as usize)

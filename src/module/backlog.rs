@@ -35,7 +35,7 @@ use crate::fence::guard;
 use crate::hook::{self, Captured};
 use crate::moving::{self, Slot};
 use crate::scan;
-use crate::server::{Called, Ctx, Entries, Key, Mode, Str, borrowed};
+use crate::server::{Called, Ctx, Entries, Key, Mode, Served, Str, borrowed};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 
@@ -313,7 +313,9 @@ fn next_cursor(ctx: Ctx, end: Instant) -> Option<(Place, Cursor)> {
 /// Whether nothing can be written in the slot of a stream: the cluster is down. One that has gone is not waited for.
 fn is_held_up(ctx: Ctx, stream: &[u8]) -> bool {
     let name = ctx.string(stream);
-    with(|state| state.cluster) && Key::exists(ctx, name.borrow()) && !ctx.serves(name.borrow())
+    with(|state| state.cluster)
+        && Key::exists(ctx, name.borrow())
+        && ctx.serves(name.borrow()) != Served::Here
 }
 
 /// Reads on in the first stream.

@@ -16,7 +16,7 @@ use redis_module::raw;
 
 pub(crate) use blocked::{Blocked, Replier};
 pub(crate) use called::Called;
-pub(crate) use ctx::Ctx;
+pub(crate) use ctx::{Ctx, Served};
 pub(crate) use entries::{Entries, Entry, Fields};
 pub(crate) use key::{Key, Mode};
 pub(crate) use range::Sample;
