@@ -4,7 +4,7 @@ use anomaly_tests::{Server, args, assert_same, int, text};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::cluster_unread::Pair;
+use crate::pair::Pair;
 
 /// Only `nodata`, and no second alert for its getting worse.
 const ONLY: &str = "auto off critical 1000000";

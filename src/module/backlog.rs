@@ -234,7 +234,7 @@ unsafe extern "C" fn on_note(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
 }
 
 /// Notes in all streams that leave how far they were read: also while there are others to read, which may take long.
-fn note_all(ctx: Ctx) {
+pub(crate) fn note_all(ctx: Ctx) {
     if !ctx.decides() || ctx.is_paused() {
         return;
     }
