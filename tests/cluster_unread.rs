@@ -2,7 +2,7 @@
 //!
 //! Every entry's id is its reading's time, so a reading that overtook another would make that one late.
 
-use anomaly_tests::{Server, args, call_many, int, list, pairs, text};
+use anomaly_tests::{Server, args, call_many, field, int, is_nil, list, pairs, text};
 
 use crate::pair::Pair;
 
@@ -119,4 +119,61 @@ fn nothing_is_read_while_the_cluster_is_down_and_everything_after() {
     for (name, value) in &pair.nodes[0].info("anomaly") {
         assert!(!name.contains("fail") || value == "0", "{name} {value}");
     }
+}
+
+/// Keys that a search has to walk over: it takes longer than the moves.
+const KEYS: &str = "500000";
+
+fn is_searching(pair: &Pair, node: usize) -> bool {
+    let watch = pair.nodes[node].cmd(&["ANOMALY.WATCH", "GET", "raw:*"]);
+    format!("{watch:?}").contains("searching")
+}
+
+#[test]
+fn a_stream_that_leaves_while_it_is_searched_for_is_read_where_it_arrives() {
+    let pair = Pair::start();
+    let streams: Vec<String> = (0..5).map(|n| pair.stream(0, &n.to_string())).collect();
+    for stream in &streams {
+        pair.fill(0, stream, 1..SHORT + 1);
+    }
+    pair.nodes[0].cmd(&["DEBUG", "POPULATE", KEYS, "key", "5"]);
+    pair.watch(1);
+    pair.watch(0);
+    let (gone, back) = (&streams[1], &streams[3]);
+    pair.move_slot(0, gone, |_| ());
+    pair.move_slot(0, back, |_| ());
+    pair.is_read_once(1, gone, SHORT);
+    // Where it comes back to, it is found no second time.
+    pair.is_read_once(1, back, SHORT);
+    assert!(is_searching(&pair, 0), "too fast for this test");
+    pair.move_slot(1, back, |_| ());
+    for (n, stream) in streams.iter().enumerate().filter(|(n, _)| *n != 1) {
+        pair.nodes[0].wait_until("all are found", || !is_searching(&pair, 0));
+        pair.is_read_once(0, stream, SHORT);
+        assert!(!pair.keys(0, stream).is_empty(), "{n}");
+    }
+}
+
+#[test]
+fn a_stream_that_arrives_while_it_is_searched_for_is_not_read_again() {
+    let pair = Pair::start();
+    let stream = pair.stream(0, "1");
+    pair.fill(0, &stream, 1..SHORT + 1);
+    pair.watch(0);
+    let sensor = format!("s:{}", &stream[stream.find('{').unwrap()..]);
+    pair.nodes[0].wait_until("it is read", || {
+        let info = pair.nodes[0].cmd(&["ANOMALY.INFO", &sensor]);
+        !is_nil(&info) && int(&field(&info, "readings")) == SHORT
+    });
+    pair.nodes[1].cmd(&["DEBUG", "POPULATE", KEYS, "key", "5"]);
+    pair.watch(1);
+    pair.move_slot(0, &stream, |target| {
+        let (asking, at) = (args!["ASKING"], SHORT + 1);
+        let entry = args!["XADD", &stream, format!("{at}-0"), "t", 1];
+        let replies = call_many(&mut target.conn(), &[asking, entry]);
+        assert_eq!(text(&replies[1]), format!("{at}-0"));
+    });
+    assert!(is_searching(&pair, 1), "too fast for this test");
+    pair.nodes[1].wait_until("all are found", || !is_searching(&pair, 1));
+    pair.is_read_once(1, &stream, SHORT + 1);
 }

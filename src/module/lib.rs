@@ -28,6 +28,7 @@ mod moving;
 mod register;
 mod reply;
 mod scan;
+mod search;
 mod server;
 mod settings;
 mod silence;

@@ -137,10 +137,19 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         }
         if migrates {
             let sent = (3..command.len()).map(|at| command.word(at).to_vec());
-            let sent = sent.collect();
+            let sent: Vec<_> = sent.collect();
+            if let Some(ctx) = own_ctx() {
+                backlog::send(ctx, &sent);
+            }
             with(|state| state.moves.sent = sent);
         }
     });
+}
+
+fn own_ctx() -> Option<Ctx> {
+    let own = with(|state| state.moves.ctx)?;
+    // SAFETY: it lives as long as the server.
+    Some(unsafe { Ctx::new(own.0) })
 }
 
 /// A client goes on to its next command: those before have taken effect or failed, unless they are in a transaction.
@@ -155,11 +164,9 @@ fn go_on(client: Client) {
 
 /// A SETSLOT is about to run, or to be put in a transaction.
 fn announce(command: Filtered) {
-    let Some(own) = with(|state| state.moves.ctx) else {
+    let Some(ctx) = own_ctx() else {
         return;
     };
-    // SAFETY: it lives as long as the server.
-    let ctx = unsafe { Ctx::new(own.0) };
     let client = command.client();
     let queued = client.is_in_transaction();
     // Outside a transaction, who may not does not wait for it.
