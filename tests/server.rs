@@ -52,6 +52,7 @@ mod replication;
 mod right_entry;
 mod rules;
 mod same;
+mod samples;
 mod series;
 mod settings;
 mod shapes;

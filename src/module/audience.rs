@@ -9,7 +9,7 @@ use std::ptr;
 
 use redis_module::raw;
 
-use crate::server::{Ctx, OK, api};
+use crate::server::{Ctx, Flags, OK, api};
 use crate::state::{State, with};
 
 /// Redis 7.2 to 8.2 and Valkey 8 (which says that it is Redis 7.2) begin replication as described.
@@ -27,8 +27,8 @@ pub(crate) enum Audience {
 
 impl Audience {
     /// Whether what a command's job passes on now reaches anybody.
-    pub(crate) fn hears(ctx: Ctx) -> bool {
-        if ctx.writes_aof() {
+    pub(crate) fn hears(ctx: Ctx, flags: Flags) -> bool {
+        if flags.writes_aof() {
             return true;
         }
         let (known, cluster) = with(|state| (state.audience, state.cluster));

@@ -82,6 +82,7 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             );
             count("archived", counts.archived);
             count("archive_failures", counts.archive_failures);
+            count("archive_usec", counts.settled_nanoseconds / 1000);
             count(
                 "watched_streams",
                 state.watched.values().flatten().count() as u64,

@@ -17,7 +17,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{backlog, datatype, effects, moving, silence};
+use crate::{backlog, datatype, effects, moving, samples, silence};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -42,6 +42,7 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_PERSISTENCE, on_save)
             | subscribe_to(
                 ctx,
                 raw::REDISMODULE_EVENT_REPLICA_CHANGE,
@@ -328,6 +329,18 @@ unsafe extern "C" fn on_module_change(
         let missing = !effects::series_available(unsafe { Ctx::new(ctx) });
         with(|state| state.series_missing = missing);
     });
+}
+
+/// The server saves without a fork, as at its end. In a child nothing waits.
+unsafe extern "C" fn on_save(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_PERSISTENCE_SYNC_RDB_START {
+        guard((), samples::settle);
+    }
 }
 
 /// The file that a rewrite of the AOF writes has a place for rules in its RDB preamble, or else with the first sensor.

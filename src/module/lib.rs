@@ -27,6 +27,7 @@ mod keyspace;
 mod moving;
 mod register;
 mod reply;
+mod samples;
 mod scan;
 mod search;
 mod server;

@@ -21,7 +21,7 @@ use anomaly_core::{Error, Reading, key};
 use redis_module::raw;
 
 use crate::fence::guard;
-use crate::server::{Client, Ctx, Filtered, Key, Mode, Str, User, api};
+use crate::server::{Client, Ctx, Filtered, Key, Mode, OwnCtx, Str, User, api};
 use crate::state::with;
 use crate::{backlog, datatype, effects};
 
@@ -48,10 +48,6 @@ struct Announced {
     /// Since when it is not seen to wait.
     over: Option<Instant>,
 }
-
-/// A context that lives as long as the server.
-#[derive(Clone, Copy)]
-struct OwnCtx(*mut raw::RedisModuleCtx);
 
 impl Moves {
     /// Whether a sensor leaves the keyspace because it is sent to another node.
@@ -95,11 +91,10 @@ pub(crate) fn listen(ctx: Ctx) {
         return;
     }
     suspect();
+    with(|state| state.moves.ctx = Some(OwnCtx::of(ctx)));
     let not_ours = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
-    // SAFETY: a live context and a callback of the type the server expects. The context that is made is never freed.
+    // SAFETY: a live context and a callback of the type the server expects.
     unsafe {
-        let own = api!(RedisModule_GetDetachedThreadSafeContext(ctx.raw()));
-        with(|state| state.moves.ctx = Some(OwnCtx(own)));
         api!(RedisModule_RegisterCommandFilter(
             ctx.raw(),
             Some(on_command),
@@ -147,9 +142,7 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
 }
 
 fn own_ctx() -> Option<Ctx> {
-    let own = with(|state| state.moves.ctx)?;
-    // SAFETY: it lives as long as the server.
-    Some(unsafe { Ctx::new(own.0) })
+    with(|state| state.moves.ctx).map(OwnCtx::ctx)
 }
 
 /// A client goes on to its next command: those before have taken effect or failed, unless they are in a transaction.

@@ -22,6 +22,7 @@ use crate::backtest::Job;
 use crate::hook::{Arguments, Captured};
 use crate::keyspace::Unlinked;
 use crate::moving::Moves;
+use crate::samples::Waiting;
 use crate::search::Search;
 use crate::server::Ctx;
 use crate::settings::Settings;
@@ -57,6 +58,8 @@ pub(crate) struct Counts {
     pub(crate) hook_timed_steps: u64,
     /// What those took.
     pub(crate) hook_nanoseconds: u64,
+    /// What it took to write samples that had waited.
+    pub(crate) settled_nanoseconds: u64,
     /// Backtests begun.
     pub(crate) backtests: u64,
     /// Slices of each kind of work of our own choice.
@@ -141,6 +144,8 @@ pub(crate) struct State {
     /// Slots of this node that move to or from another.
     pub(crate) moves: Moves,
     pub(crate) audience: Audience,
+    /// Samples that are yet to be written.
+    pub(crate) samples: Waiting,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
     pub(crate) rules_due: bool,
     /// Settings come from a client from now on, no longer from the configuration.

@@ -47,6 +47,38 @@ pub(crate) enum Served {
 #[derive(Clone, Copy)]
 pub(crate) struct Ctx(*mut raw::RedisModuleCtx);
 
+/// A context that lives as long as the server, for callbacks that are given none.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnCtx(*mut raw::RedisModuleCtx);
+
+impl OwnCtx {
+    /// One for the module of this context. It is never freed.
+    pub(crate) fn of(ctx: Ctx) -> Self {
+        // SAFETY: a live context.
+        Self(unsafe { api!(RedisModule_GetDetachedThreadSafeContext(ctx.raw())) })
+    }
+
+    pub(crate) fn ctx(self) -> Ctx {
+        Ctx(self.0)
+    }
+}
+
+/// What the server says of itself and of what is running.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Whether there is an AOF.
+    pub(crate) fn writes_aof(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_AOF != 0
+    }
+
+    /// Whether a transaction or a script runs.
+    pub(crate) fn is_of_many(self) -> bool {
+        self.0 & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0
+    }
+}
+
 impl Ctx {
     /// # Safety
     /// `ctx` must be a live context of the server, or null where the functions used with it allow that.
@@ -76,6 +108,10 @@ impl Ctx {
             }
         };
         Timestamp::from_millis(micros / 1000).unwrap_or(Timestamp::ZERO)
+    }
+
+    pub(crate) fn asked(self) -> Flags {
+        Flags(self.flags())
     }
 
     fn flags(self) -> u32 {
@@ -118,11 +154,6 @@ impl Ctx {
     pub(crate) fn is_paused(self) -> bool {
         // SAFETY: takes no arguments and has no effect.
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
-    }
-
-    /// Whether there is an AOF.
-    pub(crate) fn writes_aof(self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_AOF != 0
     }
 
     /// Whether `maxmemory` is reached.

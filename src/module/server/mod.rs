@@ -17,7 +17,7 @@ use redis_module::raw;
 
 pub(crate) use blocked::{Blocked, Replier};
 pub(crate) use called::Called;
-pub(crate) use ctx::{Ctx, Served};
+pub(crate) use ctx::{Ctx, Flags, OwnCtx, Served};
 pub(crate) use entries::{Entries, Entry, Fields};
 pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
