@@ -21,7 +21,7 @@ pub(crate) use ctx::{Ctx, Flags, OwnCtx, Served};
 pub(crate) use entries::{Entries, Entry, Fields};
 pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
-pub(crate) use range::Sample;
+pub(crate) use range::{Sample, Samples};
 pub(crate) use strings::{Args, Constant, OwnedStr, Str, borrowed};
 pub(crate) use user::User;
 
