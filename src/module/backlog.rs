@@ -119,7 +119,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
             let start = Start::now();
             let end = start.plus(SLICE);
             if search::go_on(ctx, end) {
-                read(ctx, end);
+                while read(ctx, end) && Instant::now() < end {}
             }
             with(|state| state.counts.backlog.add(&start));
         }
@@ -299,17 +299,22 @@ fn is_held_up(ctx: Ctx, stream: &[u8]) -> bool {
         && ctx.serves(name.borrow()) != Served::Here
 }
 
-/// Reads on in the first stream.
-fn read(ctx: Ctx, end: Instant) {
-    let Some((place, mut cursor)) = next_cursor(ctx, end) else {
-        return;
+/// Reads on in the first stream; whether there is one.
+fn read(ctx: Ctx, end: Instant) -> bool {
+    let Some((place, cursor)) = next_cursor(ctx, end) else {
+        return false;
     };
-    let (db, stream) = &place;
+    let cursor = read_from(ctx, &place, cursor, end);
+    move_to(ctx, place, cursor);
+    true
+}
+
+/// Reads on in a stream; where it stands then, unless it is at its end.
+fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Option<Cursor> {
+    let (db, stream) = place;
     let watch = with(|state| state.watch_for(stream).cloned());
     let name = ctx.string(stream);
-    let Some(watch) = watch.filter(|_| ctx.select(*db)) else {
-        return move_to(ctx, place, None);
-    };
+    let watch = watch.filter(|_| ctx.select(*db))?;
     take_note(ctx, stream, &mut cursor);
     loop {
         // The walk is over before anything is written: writing may move what it stands on.
@@ -327,16 +332,13 @@ fn read(ctx: Ctx, end: Instant) {
             };
             hook::take_in(ctx, &captured);
             cursor.read += 1;
-            let Some(next) = after else {
-                return move_to(ctx, place, None);
-            };
-            cursor.next = next;
+            cursor.next = after?;
             if Instant::now() >= end {
-                return move_to(ctx, place, Some(cursor));
+                return Some(cursor);
             }
         }
         if all {
-            return move_to(ctx, place, None);
+            return None;
         }
     }
 }
