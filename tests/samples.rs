@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anomaly_tests::{Args, Dir, Server, Stop, args, call_many, field, int, list, text, wait_until};
+use anomaly_tests::{
+    Args, Dir, Server, Stop, args, assert_same, call_many, field, int, list, text, wait_until,
+};
 use redis::{ConnectionLike, Value};
 
 /// Commands one upon the other, the first of them readings that leave samples waiting.
@@ -111,7 +113,7 @@ fn cases() -> Vec<Vec<Args>> {
             args!["XADD", "watched", "3000-0", "device_id", "s", "value", 1],
             args!["XADD", "watched", "4000-0", "device_id", "s", "value", 2],
             args!["XADD", "unwatched", "4000-0", "device_id", "s", "value", 2],
-            args!["DEL", "ts:{watched:s:value}"],
+            args!["DEL", "ts:{sensor:s:value}"],
             args!["XADD", "watched", "5000-0", "device_id", "s", "value", 3],
             args![
                 "TS.MRANGE",
@@ -223,6 +225,32 @@ fn no_command_sees_that_samples_wait() {
             });
         }
     });
+}
+
+/// What waits on the master has been passed on, and waits on the replica as well.
+#[test]
+fn replicas_and_the_file_have_the_samples_that_wait() {
+    for case in cases() {
+        let mut master = Server::builder().aof().config("appendfsync always").start();
+        let replica = Server::builder().replica_of(&master).start();
+        for command in [
+            args!["ANOMALY.CONFIG", "SET", "*", "max", "1e6"],
+            args!["ANOMALY.WATCH", "SET", "watched"],
+            args!["ANOMALY.ADD", "s", 1000, 1],
+            args!["ANOMALY.ADD", "s", 2000, 2],
+        ] {
+            master.cmd(&command);
+        }
+        // Readings that follow each other, also where nobody looks at them.
+        let more = (10..20).map(|at| args!["ANOMALY.ADD", "t", at * 1000, at]);
+        let case: Vec<Args> = more.chain(case).collect();
+        call_many(&mut master.conn(), &case);
+        master.replica_in_sync(&replica);
+        let here = master.picture();
+        assert_same(&replica.picture(), &here);
+        master.restart(Stop::Kill9);
+        assert_same(&master.picture(), &here);
+    }
 }
 
 #[test]
@@ -394,4 +422,29 @@ fn a_sensor_that_expires_leaves_no_series_behind() {
         .filter(|sensor| key(format!("ts:{{s{sensor}}}")) > key(format!("s{sensor}")))
         .collect();
     assert!(orphans.is_empty(), "{orphans:?}");
+}
+
+/// The replica is told that the reading is in the series, and then that the series has expired.
+#[test]
+fn a_series_that_expires_takes_the_sample_that_waits_with_it() {
+    let master = Server::builder().config("hz 500").start();
+    let replica = Server::builder().replica_of(&master).start();
+    master.replica_in_sync(&replica);
+    let mut connection = master.conn();
+    for round in 0..30 {
+        let sensors = (0..10).map(|sensor| format!("s{round}.{sensor}"));
+        let all: Vec<Args> = sensors
+            .flat_map(|key| {
+                [
+                    args!["ANOMALY.ADD", &key, 1000, 1],
+                    args!["PEXPIRE", format!("ts:{{{key}}}"), 2],
+                    args!["ANOMALY.ADD", &key, 2000, 1],
+                ]
+            })
+            .collect();
+        call_many(&mut connection, &all);
+        thread::sleep(Duration::from_millis(10));
+    }
+    master.replica_in_sync(&replica);
+    assert_same(&replica.picture(), &master.picture());
 }

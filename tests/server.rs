@@ -37,6 +37,7 @@ mod hook;
 mod hostile;
 mod house;
 mod keyspace_events;
+mod last_ids;
 mod limits;
 mod loading;
 mod long_runs;

@@ -46,7 +46,18 @@ impl State {
     /// Replication may be about to begin.
     pub(crate) fn forget_audience(&mut self) {
         self.audience = Audience::Unknown;
+        self.leads = None;
     }
+}
+
+/// Whether this server takes the decisions on what a client's own command does. It does until it follows a master or loads a
+/// file, of which it tells.
+pub(crate) fn leads(ctx: Ctx) -> bool {
+    with(|state| state.leads).unwrap_or_else(|| {
+        let leads = ctx.decides();
+        with(|state| state.leads = Some(leads));
+        leads
+    })
 }
 
 fn ask(ctx: Ctx) -> Audience {

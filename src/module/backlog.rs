@@ -21,7 +21,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anomaly_core::Error;
@@ -73,11 +73,12 @@ impl Cursor {
 }
 
 /// Whether a cursor will come to the new entries of a stream, which is read by that watch.
-pub(crate) fn will_read(db: c_int, stream: &[u8], watch: &Watch) -> bool {
+pub(crate) fn will_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
     with(|state| {
         if state.searches.is_empty() && state.cursors.is_empty() {
             return false;
         }
+        let stream = stream.bytes();
         if state.cursors.contains_key(&(db, stream.to_vec())) {
             return true;
         }
@@ -154,7 +155,7 @@ pub(crate) fn is_put_off(place: &Place) -> bool {
 /// A stream has come from another node, whose slot is yet to come: when it is here, what was not read there is read, and what
 /// is added until then.
 pub(crate) fn came(ctx: Ctx, stream: Str<'_>) {
-    let cluster = with(|state| state.cluster && state.watch_of(stream.bytes()).is_some());
+    let cluster = with(|state| state.cluster && state.watched(stream.bytes()).is_some());
     if !cluster || !ctx.decides() || moving::slot(ctx, stream.bytes()) != Slot::Coming {
         return;
     }
@@ -312,9 +313,9 @@ fn read(ctx: Ctx, end: Instant) -> bool {
 /// Reads on in a stream; where it stands then, unless it is at its end.
 fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Option<Cursor> {
     let (db, stream) = place;
-    let watch = with(|state| state.watch_for(stream).cloned());
+    let watched = with(|state| state.watched_once(stream));
     let name = ctx.string(stream);
-    let watch = watch.filter(|_| ctx.select(*db))?;
+    let watched = watched.filter(|_| ctx.select(*db))?;
     take_note(ctx, stream, &mut cursor);
     loop {
         // The walk is over before anything is written: writing may move what it stands on.
@@ -327,7 +328,7 @@ fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Optio
             let captured = Captured {
                 db: *db,
                 stream: name.borrow().hold(),
-                watch: Arc::clone(&watch),
+                watched: Rc::clone(&watched),
                 entry,
             };
             hook::take_in(ctx, &captured);
@@ -387,12 +388,6 @@ fn is_read_by(watches: &Watches, stream: &[u8], pattern: &[u8]) -> bool {
 }
 
 impl State {
-    /// The watch that reads a stream, as [`State::watch_of`] would say, without keeping that in mind: there may be very many.
-    pub(crate) fn watch_for(&self, stream: &[u8]) -> Option<&Arc<Watch>> {
-        let watch = self.watches.of_stream(stream);
-        watch.filter(|_| !self.writes(stream))
-    }
-
     pub(crate) fn set_cursor(&mut self, place: Place, cursor: Option<Cursor>) {
         match cursor {
             Some(cursor) => self.cursors.insert(place, cursor),

@@ -62,10 +62,10 @@ pub(crate) fn decide<'a>(
     let taken = judge(ctx, given, outcome).or_else(|error| broken(ctx, given, error))?;
     let flags = ctx.asked();
     let heard = Audience::hears(ctx, flags);
-    let archived = if heard || flags.is_of_many() {
+    let archived = if flags.is_pressed() {
         archive(ctx, &taken)
     } else {
-        archive_in_time(ctx, &taken, outcome)
+        archive_in_time(ctx, &taken, outcome, heard)
     };
     if heard {
         pass_on(ctx, &taken, archived);
@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn settle(&mut self) {
         let (ctx, flags) = (self.ctx, self.ctx.asked());
         let heard = Audience::hears(ctx, flags);
-        let together = heard || flags.is_of_many() || self.taken.len() >= ENOUGH;
+        let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
         let archived = if together { self.archive() } else { Vec::new() };
         let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
         let quiet = Outcome::default();
@@ -129,7 +129,7 @@ impl<'a> Batch<'a> {
             let archived = if together {
                 archived.next().unwrap_or(Archived::No)
             } else {
-                archive_in_time(ctx, &taken, outcome)
+                archive_in_time(ctx, &taken, outcome, heard)
             };
             if heard {
                 pass_on(ctx, &taken, archived);
@@ -228,14 +228,28 @@ fn archive(ctx: Ctx, taken: &Taken<'_>) -> Archived {
     effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
 }
 
-/// The same where nobody hears whether it is there: what is the newest of a series that exists, and raises no alert, may
-/// wait for others.
-fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome) -> Archived {
-    if !taken.newest || outcome.transition.is_some() || !taken.is_archived() {
-        return archive(ctx, taken);
+/// The same, but the sample may wait for others.
+fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> Archived {
+    if taken.is_archived() && put_off(ctx, taken, outcome, heard) {
+        return Archived::Yes;
     }
-    samples::wait(ctx, &words(ctx, taken), taken.reading);
-    Archived::Yes
+    archive(ctx, taken)
+}
+
+/// Has the sample of a reading wait for others, if it is the newest of a series that exists, and raises no alert. Whoever
+/// hears is told that it is there: with them as here it can only fail for what the series is. But to create one is told apart.
+fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> bool {
+    if !taken.newest || outcome.transition.is_some() {
+        return false;
+    }
+    let words = words(ctx, taken);
+    let series = words.series();
+    let exists = heard && Key::exists(ctx, series.borrow());
+    if heard && !exists {
+        return false;
+    }
+    samples::wait(ctx, &words, series, exists, taken.reading);
+    true
 }
 
 /// Passes a reading on to whoever hears.
@@ -288,7 +302,9 @@ pub(crate) fn apply(
         value: given.value,
     };
     let taken = take(ctx, given, reading, arrival, &mut outcome)?;
-    if archived {
+    let waits = archived && !ctx.asked().is_pressed() && put_off(ctx, &taken, &outcome, true);
+    if archived && !waits {
+        samples::settle();
         effects::archive(ctx, &words(ctx, &taken), taken.profile.as_deref());
     }
     if let Some((event, _)) = &outcome.transition {

@@ -145,6 +145,14 @@ unsafe extern "C" fn on_key_event(
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         let db = ctx.db();
+        // A stream that has come to lie at this name has the last id that it brings; whatever else happened, it is no harm to
+        // read one.
+        if !matches!(
+            event.to_bytes(),
+            b"del" | b"expire" | b"persist" | b"expired" | b"evicted"
+        ) {
+            with(|state| state.forget_last_id(key.bytes()));
+        }
         match event.to_bytes() {
             b"rename_to" | b"move_to" => {
                 arrived(ctx, key, false);
@@ -219,7 +227,10 @@ unsafe extern "C" fn on_loading(
         raw::REDISMODULE_SUBEVENT_LOADING_REPL_START,
     ];
     guard((), || {
-        with(|state| state.forget_audience());
+        with(|state| {
+            state.forget_audience();
+            state.forget_last_ids();
+        });
         if starts.contains(&what) {
             with(|state| state.forget_data());
         } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED
@@ -289,6 +300,7 @@ unsafe extern "C" fn on_swap(
             }
         };
         with(|state| {
+            state.forget_last_ids();
             let open = std::mem::take(&mut state.open);
             state.open = open
                 .into_iter()
@@ -327,7 +339,10 @@ unsafe extern "C" fn on_module_change(
     guard((), || {
         // SAFETY: the server gives a live context.
         let missing = !effects::series_available(unsafe { Ctx::new(ctx) });
-        with(|state| state.series_missing = missing);
+        with(|state| {
+            state.series_missing = missing;
+            state.arguments.doubt_ids();
+        });
     });
 }
 
@@ -406,7 +421,10 @@ unsafe extern "C" fn on_role_change(
     _: *mut c_void,
 ) {
     guard((), || {
-        with(|state| state.forget_audience());
+        with(|state| {
+            state.forget_audience();
+            state.forget_last_ids();
+        });
         moving::suspect();
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };

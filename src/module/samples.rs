@@ -5,8 +5,9 @@
 //! a command filter sees each before it runs. What is not a command and might: a fork, of which the C library tells first;
 //! a save without a fork, of which the server does.
 //!
-//! Only where nobody hears ([`crate::audience`]): what is passed on says whether the sample was written. Never in a
-//! transaction or a script, whose commands come one upon the other. What raises an alert is written before it.
+//! A reading is passed on to replicas and the AOF at once, sample and all: nothing that is acknowledged is lost. Nothing waits
+//! in a transaction, a script or while a file is loaded, whose commands no filter need see. What raises an alert is
+//! written before it.
 
 use std::ffi::{c_int, c_void};
 use std::time::Instant;
@@ -32,6 +33,8 @@ pub(crate) struct Due {
     sensor: OwnedStr,
     reading: Reading,
     series: OwnedStr,
+    /// The series was there when the reading came.
+    exists: bool,
     at: OwnedStr,
     value: OwnedStr,
     /// What the series' labels would say, should it have to be created.
@@ -56,8 +59,15 @@ pub(crate) struct Waiting {
     awake: bool,
 }
 
-/// Has the sample of a reading wait, which is the newest of its sensor.
-pub(crate) fn wait(ctx: Ctx, words: &Words<'_>, reading: Reading) {
+impl Waiting {
+    /// All data is about to be replaced.
+    pub(crate) fn forget(&mut self) {
+        self.due.clear();
+    }
+}
+
+/// Has the sample of a reading wait, which is the newest of its sensor. `exists`: the series is there.
+pub(crate) fn wait(ctx: Ctx, words: &Words<'_>, series: OwnedStr, exists: bool, reading: Reading) {
     if with(|state| state.samples.ctx.is_none()) {
         listen(ctx);
     }
@@ -65,7 +75,8 @@ pub(crate) fn wait(ctx: Ctx, words: &Words<'_>, reading: Reading) {
         db: ctx.db(),
         sensor: words.sensor.hold(),
         reading,
-        series: words.series(),
+        series,
+        exists,
         at: words.at().hold(),
         value: words.value().hold(),
         from: words.source().map(|source| {
@@ -134,11 +145,13 @@ fn write(ctx: Ctx, all: &[Due]) {
 }
 
 impl Due {
-    /// The series is not there, or refuses the sample. A sensor that has left the keyspace meanwhile (it can only have
-    /// expired, or been evicted) needs none.
+    /// The series is not there, or refuses the sample. A series that has left the keyspace meanwhile (it can only have
+    /// expired, or been evicted) would have taken the sample with it; of one of which it is not known that it was there, the same
+    /// goes if the sensor has left too.
     fn write_alone(&self, ctx: Ctx) {
         let sensor = self.sensor.borrow();
-        if !Key::exists(ctx, self.series.borrow()) && !Key::exists(ctx, sensor) {
+        let gone = !Key::exists(ctx, self.series.borrow());
+        if gone && (self.exists || !Key::exists(ctx, sensor)) {
             return;
         }
         let source = self.from.as_ref().map(|from| {
@@ -211,6 +224,7 @@ fn is_reading<'a>(name: &[u8], key: impl FnOnce() -> &'a [u8]) -> bool {
         4 => is(b"XADD") && !key::may_be_series(key()),
         11 => is(b"ANOMALY.ADD"),
         12 => is(b"ANOMALY.MADD"),
+        14 => is(b"ANOMALY._APPLY"),
         _ => false,
     }
 }

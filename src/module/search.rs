@@ -82,8 +82,8 @@ impl Search {
         let is_stream = Key::open(ctx, name.borrow(), Mode::Look).is_stream();
         let is_ours = is_stream
             && with(|state| {
-                let watch = state.watch_for(&place.1);
-                watch.is_some_and(|watch| watch.pattern() == self.pattern)
+                let watched = state.watched_once(&place.1);
+                watched.is_some_and(|it| it.watch.pattern() == self.pattern)
             });
         if is_ours {
             backlog::move_to(ctx, place.clone(), Some(Cursor::at(self.from, 0)));

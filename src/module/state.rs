@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::c_int;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::AtomicI64;
 
 use anomaly_core::deadlines::Deadlines;
@@ -11,7 +11,7 @@ use anomaly_core::episode::Event;
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::silence::Stalls;
 use anomaly_core::units::Timestamp;
-use anomaly_core::watch::{Watch, Watches};
+use anomaly_core::watch::Watches;
 use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
 
@@ -19,7 +19,7 @@ use crate::alert_streams::AlertStreams;
 use crate::audience::Audience;
 use crate::backlog::Cursor;
 use crate::backtest::Job;
-use crate::hook::{Arguments, Captured};
+use crate::hook::{Arguments, Captured, Stream};
 use crate::keyspace::Unlinked;
 use crate::moving::Moves;
 use crate::samples::Waiting;
@@ -119,9 +119,9 @@ pub(crate) type Place = (c_int, Vec<u8>);
 pub(crate) struct State {
     pub(crate) rules: Rules,
     pub(crate) watches: Watches,
-    /// The watch of each stream that has been added to, if any, as of `watched_epoch`.
-    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>, foldhash::fast::RandomState>,
-    pub(crate) watched_epoch: u32,
+    /// Each stream that has been added to, where a watch reads it, as of `streams_epoch`.
+    pub(crate) streams: HashMap<Vec<u8>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
+    pub(crate) streams_epoch: u32,
     /// What the command that is about to run adds to a watched stream.
     pub(crate) arguments: Arguments,
     /// Entries of watched streams that are yet to be taken in by the job of the command that added them.
@@ -144,6 +144,8 @@ pub(crate) struct State {
     /// Slots of this node that move to or from another.
     pub(crate) moves: Moves,
     pub(crate) audience: Audience,
+    /// This server takes the decisions, unless a master sends the command; `None`: it is to be asked.
+    pub(crate) leads: Option<bool>,
     /// Samples that are yet to be written.
     pub(crate) samples: Waiting,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
@@ -209,6 +211,7 @@ impl State {
         self.timers = Deadlines::default();
         self.sweep = None;
         self.captured.clear();
+        self.samples.forget();
         self.alert_streams.forget();
         self.searches.clear();
         self.cursors.clear();

@@ -73,9 +73,14 @@ impl Flags {
         self.0 & raw::REDISMODULE_CTX_FLAGS_AOF != 0
     }
 
-    /// Whether a transaction or a script runs.
-    pub(crate) fn is_of_many(self) -> bool {
-        self.0 & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0
+    /// Whether nothing of what is running may be put off: it is one of the commands of a transaction, a script or a file, which no
+    /// command filter need see, or on a cluster, where keys may be another node's a moment later, with no command for it.
+    pub(crate) fn is_pressed(self) -> bool {
+        let pressed = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
+        self.0 & pressed != 0
     }
 }
 

@@ -190,6 +190,39 @@ impl Ctx {
 }
 
 impl Ctx {
+    /// The names of all modules that are loaded.
+    pub(crate) fn modules(self) -> Option<Vec<Vec<u8>>> {
+        // SAFETY: as in `group`.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"MODULE".as_ptr(),
+                c"c".as_ptr(),
+                c"LIST".as_ptr()
+            ));
+            if reply.is_null() {
+                return None;
+            }
+            let element = |of, at| api!(RedisModule_CallReplyArrayElement(of, at));
+            let is_array =
+                api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
+            let modules = if is_array {
+                api!(RedisModule_CallReplyLength(reply))
+            } else {
+                0
+            };
+            let name = |at| {
+                let module = element(reply, at);
+                let mut fields = (0..api!(RedisModule_CallReplyLength(module))).step_by(2);
+                let at = fields.find(|at| text(element(module, *at)) == Some(b"name"))?;
+                text(element(module, at + 1)).map(<[u8]>::to_vec)
+            };
+            let names = (0..modules).map(name).collect::<Option<Vec<_>>>();
+            api!(RedisModule_FreeCallReply(reply));
+            names.filter(|names| !names.is_empty())
+        }
+    }
+
     /// The `last-delivered-id` of a stream's consumer group, if there is one of that name.
     pub(crate) fn group(self, stream: Str<'_>, name: &[u8]) -> Option<StreamId> {
         // SAFETY: as in `range`; what is no array has no elements, and what is missing is null and has no text.
