@@ -64,15 +64,14 @@ impl Pair {
             });
             pair.replicas.push(replica);
         }
-        for (node, replica) in pair.nodes.iter().zip(&pair.replicas) {
+        for ((node, id), replica) in pair.nodes.iter().zip(&pair.ids).zip(&pair.replicas) {
             node.replica_in_sync(replica);
             node.wait_until("it knows its replica", || {
                 let info = node.info("replication");
                 let is_online = info
                     .get("slave0")
                     .is_some_and(|line| line.contains("state=online"));
-                let nodes = text(&node.cmd(&["CLUSTER", "NODES"]));
-                is_online && nodes.matches(" slave ").count() == 2
+                is_online && list(&node.cmd(&["CLUSTER", "REPLICAS", id])).len() == 1
             });
         }
         pair

@@ -241,7 +241,7 @@ fn note(ctx: Ctx, place: &Place) {
 
 /// A MIGRATE is about to run: what is searched for and leaves is to be read where it arrives, from where it would be here.
 pub(crate) fn send(ctx: Ctx, keys: &[Vec<u8>]) {
-    if !ctx.decides() || with(|state| state.searches.is_empty()) {
+    if with(|state| state.searches.is_empty()) || !ctx.decides() || ctx.is_paused() {
         return;
     }
     let (db, moves) = (ctx.db(), moving::on_the_move(ctx));

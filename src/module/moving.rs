@@ -147,11 +147,9 @@ fn own_ctx() -> Option<Ctx> {
 
 /// A client goes on to its next command: those before have taken effect or failed, unless they are in a transaction.
 fn go_on(client: Client) {
-    if !client.is_in_transaction() {
-        with(|state| {
-            let announced = &mut state.moves.announced;
-            announced.retain(|before| before.client != client.0);
-        });
+    let is_its = |before: &Announced| before.client == client.0;
+    if with(|state| state.moves.announced.iter().any(is_its)) && !client.is_in_transaction() {
+        with(|state| state.moves.announced.retain(|before| !is_its(before)));
     }
 }
 
