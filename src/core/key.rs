@@ -27,16 +27,16 @@ pub fn series(key: &[u8]) -> Name {
         Some(_) => (b"ts:", b""),
         None => (b"ts:{", b"}"),
     };
-    joined([before, key, after])
+    joined([before, key, after].into_iter())
 }
 
 /// Parts in one. In an array of their length they are copied at once: to extend a vector by each costs as much as to parse a
 /// number.
-fn joined(parts: [&[u8]; 3]) -> Name {
-    let len = parts.iter().map(|part| part.len()).sum();
+pub(crate) fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Name {
+    let len = parts.clone().map(<[u8]>::len).sum();
     let mut short = [0; 64];
     let Some(mut room) = short.get_mut(..len) else {
-        return parts.concat().into();
+        return parts.flatten().copied().collect();
     };
     for part in parts {
         let Some((here, rest)) = room.split_at_mut_checked(part.len()) else {

@@ -176,6 +176,16 @@ impl Due {
     }
 }
 
+/// How long work takes, in nanoseconds, without the writing of samples that have waited: that is of many readings, and counted
+/// on its own.
+pub(crate) fn timed_apart<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let settled = || with(|state| state.counts.settled_nanoseconds);
+    let (start, before) = (Instant::now(), settled());
+    let done = work();
+    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    (done, took.saturating_sub(settled().saturating_sub(before)))
+}
+
 /// Writes what waits if a sensor's name is that of a series: it may be one that is about to be created.
 pub(crate) fn settle_before(sensor: &[u8]) {
     if key::may_be_series(sensor) {

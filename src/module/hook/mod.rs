@@ -10,7 +10,6 @@ mod watched;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::rc::Rc;
-use std::time::Instant;
 
 use anomaly_core::Error;
 use anomaly_core::alert::Source;
@@ -31,7 +30,7 @@ use crate::ingest::{self, Given};
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
-use crate::{audience, backlog, effects};
+use crate::{audience, backlog, effects, samples};
 
 /// Room for so many captured entries is kept from one command to the next.
 const KEPT: usize = 64;
@@ -315,9 +314,7 @@ fn timed(work: impl FnOnce()) {
     if !sampled {
         return work();
     }
-    let start = Instant::now();
-    work();
-    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let ((), took) = samples::timed_apart(work);
     with(|state| {
         state.counts.hook_timed_steps += 1;
         state.counts.hook_nanoseconds += took;
