@@ -11,10 +11,10 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
-use crate::keyspace;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
+use crate::{keyspace, moving};
 
 /// Whether TimeSeries is there.
 pub(crate) fn series_available(ctx: Ctx) -> bool {
@@ -294,7 +294,12 @@ pub(crate) fn tell(ctx: Ctx, sensor: Str<'_>, alert: &Alert) {
 fn write(ctx: Ctx, sensor: &[u8], alert: &Alert) {
     let stream = with(|state| key::alerts(&state.settings.alerts_key, sensor, state.cluster));
     let fields = alert.fields.iter().map(|(name, value)| (*name, &value[..]));
-    match append(ctx, &stream, fields) {
+    // What is told of a deletion cannot be refused before.
+    let called = match moving::check_alert(ctx, sensor) {
+        Ok(()) => append(ctx, &stream, fields),
+        Err(error) => Called::Refused(error.to_string()),
+    };
+    match called {
         Called::Refused(why) => {
             failed(ctx, "an alert could not be written", &why);
             with(|state| state.counts.alert_failures += 1);

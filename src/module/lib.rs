@@ -29,6 +29,7 @@ mod register;
 mod reply;
 mod samples;
 mod scan;
+mod search;
 mod server;
 mod settings;
 mod silence;

@@ -17,12 +17,13 @@ use lazy_static::lazy_static;
 
 use crate::alert_streams::AlertStreams;
 use crate::audience::Audience;
-use crate::backlog::{Cursor, Search};
+use crate::backlog::Cursor;
 use crate::backtest::Job;
 use crate::hook::{Arguments, Captured, Stream};
 use crate::keyspace::Unlinked;
 use crate::moving::Moves;
 use crate::samples::Waiting;
+use crate::search::Search;
 use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
@@ -130,6 +131,9 @@ pub(crate) struct State {
     pub(crate) cursors: BTreeMap<Place, Cursor>,
     /// A timer for it is running.
     pub(crate) backlog_awake: bool,
+    /// The last stream that was looked at in search of one that can be read, and in search of such as leave.
+    pub(crate) passed_over: Option<Place>,
+    pub(crate) noted_up_to: Option<Place>,
     /// The backtest that is going on.
     pub(crate) backtest: Option<Job>,
     pub(crate) settings: Settings,

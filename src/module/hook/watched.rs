@@ -97,22 +97,30 @@ impl State {
         if let Some(known) = self.streams.get(stream) {
             return known.clone();
         }
-        let watch = self
-            .watches
-            .of_stream(stream)
-            .filter(|_| !self.writes(stream))
-            .cloned();
-        let found = watch.map(|watch| {
+        let found = self.found(stream);
+        if stream.len() <= LONGEST {
+            self.streams.insert(stream.to_vec(), found.clone());
+        }
+        found
+    }
+
+    /// The same for one of very many, each of which is asked for once: they are not remembered for that.
+    pub(crate) fn watched_once(&self, stream: &[u8]) -> Option<Rc<Stream>> {
+        let known = self.streams.get(stream);
+        let known = known.filter(|_| self.streams_epoch == self.watches.epoch());
+        known.cloned().unwrap_or_else(|| self.found(stream))
+    }
+
+    fn found(&self, stream: &[u8]) -> Option<Rc<Stream>> {
+        let watch = self.watches.of_stream(stream);
+        let watch = watch.filter(|_| !self.writes(stream)).cloned();
+        watch.map(|watch| {
             Rc::new(Stream {
                 watch,
                 shape: RefCell::default(),
                 last: Cell::default(),
             })
-        });
-        if stream.len() <= LONGEST {
-            self.streams.insert(stream.to_vec(), found.clone());
-        }
-        found
+        })
     }
 
     /// The last id of that stream may be any, whatever the database.

@@ -1,6 +1,7 @@
 //! Contexts: what a callback may ask of the server and tell it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::io::ErrorKind;
 use std::ptr;
 
 use anomaly_core::units::Timestamp;
@@ -30,6 +31,16 @@ macro_rules! spread {
             }
         }
     }};
+}
+
+/// Whether a node of a cluster takes writes to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    Here,
+    /// To none now: the cluster is down, as this node sees it.
+    Down,
+    /// Its slot is another node's, or nobody's.
+    Elsewhere,
 }
 
 /// A context: the server's side of a call. Valid for as long as the callback that got it.
@@ -182,17 +193,23 @@ impl Ctx {
         }
     }
 
-    /// Whether a key can be written on this node of a cluster now: not while the cluster is down, or where the key is another
-    /// node's.
-    pub(crate) fn serves(self, key: Str<'_>) -> bool {
+    /// Whether a key can be written on this node of a cluster now, and why not.
+    pub(crate) fn serves(self, key: Str<'_>) -> Served {
         // SAFETY: a live context; "s" takes a string. Nothing is done ("D"), so that there is no reply but an error ("E").
-        unsafe {
+        let refused = unsafe {
             let (command, flags) = (c"DEL".as_ptr(), c"DEs".as_ptr());
             let reply = api!(RedisModule_Call(self.0, command, flags, key.raw()));
+            let why = std::io::Error::last_os_error().kind();
             if !reply.is_null() {
                 api!(RedisModule_FreeCallReply(reply));
             }
-            reply.is_null()
+            (!reply.is_null()).then_some(why)
+        };
+        match refused {
+            None => Served::Here,
+            // The latter where reads are allowed all the same.
+            Some(ErrorKind::NetworkDown | ErrorKind::ReadOnlyFilesystem) => Served::Down,
+            Some(_) => Served::Elsewhere,
         }
     }
 
