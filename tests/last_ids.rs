@@ -237,6 +237,8 @@ fn streams_are_not_looked_into_where_the_id_is_known() {
         }
     };
     looks_for(&server, 2);
+    // As monitors do: it loads none.
+    server.cmd(&["MODULE", "LIST"]);
     assert_eq!(
         looks_for(&server, 20),
         if known { 0 } else { 20 },

@@ -118,7 +118,9 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         let seen = if xadd::is(name, b"XADD") {
             see(filter, usize::try_from(words).unwrap_or(0), word)
         } else {
-            if xadd::is(name, b"MODULE") {
+            // Monitors ask for the list.
+            let lists = || words > 1 && xadd::is(word(1).bytes(), b"LIST");
+            if xadd::is(name, b"MODULE") && !lists() {
                 with(|state| state.arguments.doubt_ids());
             }
             None
