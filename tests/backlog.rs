@@ -297,7 +297,7 @@ fn a_replica_follows_and_goes_on_when_it_is_promoted() {
     let mut master = Server::start();
     let early = Server::builder().replica_of(&master).start();
     master.replica_in_sync(&early);
-    let all = 60_000;
+    let all = 150_000;
     fill(&mut master.conn(), "a", 1..all + 1);
     watch(&master, "a", "0");
     midway(&master, "a", all);

@@ -182,6 +182,32 @@ fn an_alert_and_a_dead_letter_name_their_entry_however_it_was_added() {
     assert_eq!(dead[0].1[1], ("id".into(), id));
 }
 
+#[test]
+fn entries_of_one_script_have_their_own_ids() {
+    let server = watching();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    let script = "for n = 1, 3 do redis.call('XADD', KEYS[1], ARGV[1] .. n, 'id', ARGV[2] .. n, 't', 50, unpack(ARGV, 3)) end redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)";
+    let mut expected = Vec::new();
+    // The client's own entries come between: it is known as one.
+    for (round, time) in [&[][..], &["ts", "1000"], &[], &["ts", "2000"]]
+        .iter()
+        .enumerate()
+    {
+        let (ids, devices) = (format!("{}-", round + 10), format!("d{round}:"));
+        let words = ["EVAL", script, "1", "raw", &ids, &devices];
+        let mut connection = server.conn();
+        for n in 1..=3 {
+            expected.push((format!("{devices}{n}"), format!("raw {ids}{n}")));
+        }
+        call(&mut connection, &[&words, *time].concat());
+        let id = format!("{ids}9");
+        let own = ["XADD", "raw", &id, "id", &devices, "t", "50"];
+        call(&mut connection, &[&own, *time].concat());
+        expected.push((devices, format!("raw {id}")));
+    }
+    assert_eq!(sources(&server), expected);
+}
+
 /// What the names of an entry say is kept for the next entry with the same names; it is another's with another watch, name or
 /// order.
 #[test]

@@ -165,10 +165,10 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    let mut shape = Shape::default();
+                    let mut kept = anomaly_core::shape::Shape::default();
                     b.iter(|| {
                         let fields = black_box(&fields);
-                        entry::read(&watch, b"raw:1", Some(id.ms), fields, false, &mut shape)
+                        entry::read(&watch, b"raw:1", Some(id.ms), fields, false, &mut kept)
                     });
                 });
             }

@@ -330,7 +330,7 @@ fn a_reading_is_said_to_be_far_only_where_it_lies_outside_its_own_band() {
             let value = 20.0 + more + noise.next();
             let outcome = sensor.ask(i * MINUTE, value);
             sensor.add(i * MINUTE, value);
-            let Some(found) = outcome.finding.clone().filter(|_| fires(&outcome)) else {
+            let Some(found) = outcome.finding.filter(|_| fires(&outcome)) else {
                 continue;
             };
             let said = reason::of_finding(value, &found, &sensor.profile());
