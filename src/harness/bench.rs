@@ -241,7 +241,7 @@ fn delays(field: &mut Field<'_>, stop: &Stop) -> anyhow::Result<Vec<Told>> {
     for entrant in &mut field.entrants {
         if entrant.other
             || entrant.who.spikes.is_none()
-            || !matches!(entrant.who.kind, Kind::Xadd { .. })
+            || !matches!(entrant.who.kind, Kind::Xadd { .. } | Kind::Told)
         {
             continue;
         }

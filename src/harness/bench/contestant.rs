@@ -1,6 +1,6 @@
 //! Who takes part: what each sends, which rule judges it, and whom it is compared with.
 
-use crate::bench::load::Kind;
+use crate::bench::load::{Kind, TOLD};
 
 /// Which server a contestant runs on. All have RedisTimeSeries and the command that does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +91,7 @@ pub(crate) const ALL: &[Contestant] = &[
     one("add-alerts", "ADD + series, alerts", Place::Module, Kind::Add, ALERTS, "set").spiked(RARE),
     one("madd50-alerts", "MADD + series, 50 keys, alerts", Place::Module, FIFTY, ALERTS, "add-alerts").spiked(RARE),
     one("xadd-alerts", "XADD, archived, alerts", Place::Watched, TIMED, ALERTS, "add-alerts").spiked(RARE),
+    one("told", "XADD, the producer knows and tells", Place::Plain, Kind::Told, "", "add-alerts").spiked(RARE),
     one("function", "Redis Function in Lua", Place::Plain, Kind::Function, "", "add-alerts").spiked(RARE),
     one("worker-rust", "worker in Rust", Place::Plain, TIMED, "", "add-alerts").spiked(RARE).worker(Worker::Rust),
     one("worker-python", "worker in Python", Place::Plain, TIMED, "", "add-alerts").spiked(97).worker(Worker::Python).sensors(FEW),
@@ -152,6 +153,9 @@ impl Contestant {
 
     /// The stream of its own alerts; `None` where the module tells.
     pub(crate) fn alerts(&self) -> Option<String> {
+        if self.kind == Kind::Told {
+            return Some(TOLD.to_owned());
+        }
         (self.spikes.is_some() && self.rule.is_empty()).then(|| format!("bench:{}", self.name))
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Xadd {
         timed: bool,
     },
+    /// The same from a producer that knows an anomaly when it sees one, and adds the alert in its stead: nobody can tell sooner.
+    Told,
     TsAdd,
     /// So many series in one command.
     TsMadd(usize),
@@ -96,6 +98,8 @@ pub(crate) struct Fleet {
     spiked: Vec<bool>,
 }
 
+/// The stream of the alerts that their producer adds.
+pub(crate) const TOLD: &str = "bench:told";
 /// Far outside of what is drawn.
 const SPIKE: [u8; 5] = *b"32.50";
 
@@ -218,7 +222,14 @@ impl Fleet {
             Kind::Function => command(to, &[b"FCALL", b"bench_zscore", b"1", key, at, &value]),
             Kind::TsMadd(_) => self.encode_many(to, b"TS.MADD", readings),
             Kind::Madd { .. } => self.encode_many(to, b"ANOMALY.MADD", readings),
-            Kind::Xadd { timed } => {
+            Kind::Told if value == SPIKE => {
+                let mut words: Vec<&[u8]> = vec![b"XADD", TOLD.as_bytes(), b"MAXLEN", b"~"];
+                words.extend([&b"100000"[..], b"*", b"sensor", key, b"ts", at]);
+                words.extend([&b"value"[..], &value]);
+                command(to, &words);
+            }
+            Kind::Xadd { .. } | Kind::Told => {
+                let timed = self.kind != Kind::Xadd { timed: false };
                 let stream = self.prefix.as_bytes();
                 // Nothing may be trimmed before a worker has read it.
                 let most: &[u8] = if self.spikes.is_some() {
