@@ -54,6 +54,7 @@ mod settings;
 mod shapes;
 mod silence;
 mod stored;
+mod tls;
 mod too_old;
 mod transports;
 mod watch;

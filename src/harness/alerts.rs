@@ -125,7 +125,7 @@ pub(crate) enum Format {
 pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<()> {
     // The first connection must work: a wrong address should not look like a server that is away.
     let mut connection = server.connect()?;
-    let mut masters = masters(&mut connection);
+    let mut masters = masters(server, &mut connection);
     let mut consumer = Consumer::new(args, Sink::open(args)?, masters.is_some())?;
     if !has_module(&mut connection).unwrap_or(true) && !consumer.a_stream_exists(&mut connection) {
         anyhow::bail!("{}", server.no_module());
@@ -139,7 +139,7 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
         let outcome = match (fresh, &mut masters) {
             (Ok(fresh), None) => consumer.follow(fresh, stop, || outage.over(server)),
             (Ok(mut fresh), Some(known)) => {
-                if let Some(now) = self::masters(&mut fresh) {
+                if let Some(now) = self::masters(server, &mut fresh) {
                     *known = now;
                 }
                 Nodes::connect(server, known.clone())
@@ -167,8 +167,8 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
 }
 
 /// Where the masters of a cluster are. A user who may not ask is served as by a single server.
-fn masters(connection: &mut Connection) -> Option<Vec<(String, u16)>> {
-    let masters = cluster::masters(connection).ok().flatten();
+fn masters(server: &Server, connection: &mut Connection) -> Option<Vec<(String, u16)>> {
+    let masters = cluster::masters(connection, server.names()).ok().flatten();
     masters.filter(|masters| !masters.is_empty())
 }
 

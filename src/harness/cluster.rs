@@ -4,18 +4,27 @@ use redis::{ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError};
 
 use crate::server::Server;
 
+/// What a node is called by those who connect to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    Addresses,
+    /// The host name that it announces, if it does: certificates are made out to names rather than to addresses.
+    Hosts,
+}
+
 /// Where the masters are, in the order of their addresses; `None` if the server is no member of a cluster.
 ///
 /// # Errors
 /// What the server says of CLUSTER NODES, but for a server without cluster mode.
 pub(crate) fn masters(
     connection: &mut dyn ConnectionLike,
+    names: Names,
 ) -> Result<Option<Vec<(String, u16)>>, RedisError> {
     match redis::cmd("CLUSTER")
         .arg("NODES")
         .query::<String>(connection)
     {
-        Ok(nodes) => Ok(Some(parse(&nodes))),
+        Ok(nodes) => Ok(Some(parse(&nodes, names))),
         Err(error)
             if error
                 .detail()
@@ -29,25 +38,34 @@ pub(crate) fn masters(
 
 /// `id host:port@bus[,name] flags master ping pong epoch link slots…` of each node. The host is empty where a node does not
 /// yet know its own.
-pub(crate) fn parse(nodes: &str) -> Vec<(String, u16)> {
-    of_lines(nodes.lines())
+pub(crate) fn parse(nodes: &str, names: Names) -> Vec<(String, u16)> {
+    of_lines(nodes.lines(), names)
 }
 
 /// The same, but only masters that have slots: a node joins without any, and a client that knows of the others by their slots
 /// does not notice when it gets some.
-pub(crate) fn serving(nodes: &str) -> Vec<(String, u16)> {
-    of_lines(nodes.lines().filter(|line| {
+pub(crate) fn serving(nodes: &str, names: Names) -> Vec<(String, u16)> {
+    let serving = nodes.lines().filter(|line| {
         let slots = line.split(' ').skip(8);
         slots.into_iter().any(|slot| !slot.starts_with('['))
-    }))
+    });
+    of_lines(serving, names)
 }
 
-fn of_lines<'a>(nodes: impl Iterator<Item = &'a str>) -> Vec<(String, u16)> {
+fn of_lines<'a>(nodes: impl Iterator<Item = &'a str>, names: Names) -> Vec<(String, u16)> {
     let mut masters: Vec<(String, u16)> = nodes
         .filter_map(|line| {
             let mut words = line.split(' ').skip(1);
             let (address, flags) = (words.next()?, words.next()?);
-            let (host, port) = address.split(['@', ',']).next()?.rsplit_once(':')?;
+            let (place, aside) = address.split_once('@').unwrap_or((address, ""));
+            let (mut host, port) = place.rsplit_once(':')?;
+            // After the bus port: the host name, and from some servers more, as `word=value`.
+            let name = aside.split(',').nth(1);
+            if let Some(name) = name.filter(|name| !name.is_empty() && !name.contains('='))
+                && names == Names::Hosts
+            {
+                host = name;
+            }
             let gone = ["fail", "noaddr", "handshake"];
             let mut flags = flags.split(',');
             let serves = flags.clone().any(|flag| flag == "master");
@@ -62,7 +80,15 @@ fn of_lines<'a>(nodes: impl Iterator<Item = &'a str>) -> Vec<(String, u16)> {
 impl Server {
     /// The server at that address, with the same user and encryption.
     pub(crate) fn at(&self, host: &str, port: u16) -> anyhow::Result<Self> {
-        Self::open(self.info_at(host, port))
+        Self::open(self.info_at(host, port), self.certificates().cloned())
+    }
+
+    /// What the other nodes of its cluster are called.
+    pub(crate) fn names(&self) -> Names {
+        match self.certificates() {
+            Some(_) => Names::Hosts,
+            None => Names::Addresses,
+        }
     }
 
     /// How to connect to it.
@@ -90,7 +116,7 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, serving};
+    use super::{Names, parse, serving};
 
     #[test]
     fn masters_that_serve_are_told_from_replicas_and_the_dead() {
@@ -98,12 +124,15 @@ mod tests {
             b 10.0.0.1:7000@17000,name myself,master - 0 0 1 connected 0-5460 [93->-a]\n\
             c 10.0.0.3:7002@17002 slave b 0 0 3 connected\n\
             d 10.0.0.4:7003@17003 master,fail - 0 0 3 disconnected\n\
-            e fd00::1:7004@17004 master - 0 0 4 connected\n";
-        let found = parse(nodes);
+            e fd00::1:7004@17004,,shard-id=x master - 0 0 4 connected\n";
+        let found = parse(nodes, Names::Addresses);
         let expected = [("10.0.0.1", 7000), ("10.0.0.2", 7001), ("fd00::1", 7004)];
         assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)));
-        let found = serving(nodes);
+        let found = serving(nodes, Names::Addresses);
         let expected = [("10.0.0.1", 7000), ("10.0.0.2", 7001)];
+        assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)));
+        let found = parse(nodes, Names::Hosts);
+        let expected = [("10.0.0.2", 7001), ("fd00::1", 7004), ("name", 7000)];
         assert_eq!(found, expected.map(|(host, port)| (host.to_owned(), port)));
     }
 }

@@ -26,6 +26,7 @@ mod process;
 mod reply;
 mod server;
 mod setup;
+mod tls;
 mod wait;
 
 pub use artifact::{anomaly, module};
@@ -37,4 +38,5 @@ pub use port::free_port;
 pub use reply::{bytes, entries, error, field, float, int, is_nil, list, pairs, text};
 pub use server::{Server, Stop};
 pub use setup::{bootstrap, checkout, fetched_server, redis_cli, redis_server, timeseries};
+pub use tls::{Certificate, Certificates};
 pub use wait::wait_until;

@@ -4,7 +4,7 @@ use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::cluster_routing::{
     MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
 };
-use redis::{RedisError, Value, from_redis_value};
+use redis::{ConnectionAddr, RedisError, TlsMode, Value, from_redis_value};
 
 use crate::alert::bytes;
 use crate::cluster;
@@ -37,7 +37,7 @@ impl<'a> Nodes<'a> {
         nodes.arg("NODES");
         let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
         let told: String = from_redis_value(self.connection.route_command(&nodes, any)?)?;
-        let serving = cluster::serving(&told);
+        let serving = cluster::serving(&told, self.server.names());
         if serving != self.serving && !serving.is_empty() {
             self.connection = connect(self.server, &serving)?;
             self.serving = serving;
@@ -58,8 +58,17 @@ impl<'a> Nodes<'a> {
 
 fn connect(server: &Server, masters: &[(String, u16)]) -> Result<ClusterConnection, RedisError> {
     let at = |(host, port): &(String, u16)| server.info_at(host, *port);
-    ClusterClient::builder(masters.iter().map(at))
-        .response_timeout(REPLY)
-        .build()?
-        .get_connection()
+    let mut builder = ClusterClient::builder(masters.iter().map(at)).response_timeout(REPLY);
+    // Nodes that are found later are none of these, and are connected to by what the builder knows.
+    if let (ConnectionAddr::TcpTls { insecure, .. }, Some(certificates)) =
+        (server.info().addr(), server.certificates())
+    {
+        let mode = if *insecure {
+            TlsMode::Insecure
+        } else {
+            TlsMode::Secure
+        };
+        builder = builder.tls(mode).certs(certificates.clone());
+    }
+    builder.build()?.get_connection()
 }
