@@ -10,6 +10,7 @@
 mod access;
 mod add;
 mod alerts;
+mod away;
 mod backlog;
 mod backtest;
 mod benchmark;

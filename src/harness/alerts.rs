@@ -180,7 +180,9 @@ fn again(server: &Server, known: Option<&[(String, u16)]>) -> Result<Connection,
     }
     let others = known.unwrap_or_default().iter();
     others
-        .filter_map(|(host, port)| server.at(host, *port).ok()?.try_connect().ok())
+        .filter_map(|(host, port)| server.at(host, *port).ok())
+        .filter(|other| other.address() != server.address())
+        .filter_map(|other| other.try_connect().ok())
         .next()
         .map_or(first, Ok)
 }

@@ -19,6 +19,7 @@
 mod artifact;
 mod builder;
 mod call;
+mod cluster;
 mod dir;
 mod picture;
 mod port;
@@ -32,6 +33,7 @@ mod wait;
 pub use artifact::{anomaly, module};
 pub use builder::{Builder, Refused};
 pub use call::{__argument, Args, call, call_many, try_call};
+pub use cluster::three_masters;
 pub use dir::Dir;
 pub use picture::{Picture, assert_same};
 pub use port::free_port;

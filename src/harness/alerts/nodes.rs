@@ -10,6 +10,9 @@ use crate::alert::bytes;
 use crate::cluster;
 use crate::server::{REPLY, Server};
 
+/// How often something is asked: a redirection or two are usual while slots move.
+const TRIES: u32 = 3;
+
 /// Connections to all masters; commands go where their key is, also after a slot has moved.
 pub(crate) struct Nodes<'a> {
     server: &'a Server,
@@ -58,7 +61,13 @@ impl<'a> Nodes<'a> {
 
 fn connect(server: &Server, masters: &[(String, u16)]) -> Result<ClusterConnection, RedisError> {
     let at = |(host, port): &(String, u16)| server.info_at(host, *port);
-    let mut builder = ClusterClient::builder(masters.iter().map(at)).response_timeout(REPLY);
+    // What does not come to rights at once is an outage, which is told of and waited for. The library's own 16 tries would
+    // go on for minutes without a word: the whole time of a reply each, or waiting between them for up to ten minutes.
+    let mut builder = ClusterClient::builder(masters.iter().map(at))
+        .response_timeout(REPLY / TRIES)
+        .retries(TRIES - 1)
+        .min_retry_wait(100)
+        .max_retry_wait(1000);
     // Nodes that are found later are none of these, and are connected to by what the builder knows.
     if let (ConnectionAddr::TcpTls { insecure, .. }, Some(certificates)) =
         (server.info().addr(), server.certificates())
