@@ -48,6 +48,7 @@ mod refused;
 mod replicas;
 mod replication;
 mod right_entry;
+mod roles;
 mod rules;
 mod same;
 mod series;

@@ -125,7 +125,17 @@ pub(crate) enum Format {
 pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<()> {
     // The first connection must work: a wrong address should not look like a server that is away.
     let mut connection = server.connect()?;
-    let mut masters = masters(server, &mut connection);
+    let told = cluster::masters(&mut connection, server.names());
+    if let (Err(error), true) = (&told, args.finds_streams())
+        && error.code() == Some("NOPERM")
+    {
+        anyhow::bail!(
+            "{} is a node of a cluster, whose others this user may not ask for (docs/guide/access.md): {}",
+            server.address(),
+            plain(error)
+        );
+    }
+    let mut masters = some(told);
     let mut consumer = Consumer::new(args, Sink::open(args)?, masters.is_some())?;
     if !has_module(&mut connection).unwrap_or(true) && !consumer.a_stream_exists(&mut connection) {
         anyhow::bail!("{}", server.no_module());
@@ -139,7 +149,7 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
         let outcome = match (fresh, &mut masters) {
             (Ok(fresh), None) => consumer.follow(fresh, stop, || outage.over(server)),
             (Ok(mut fresh), Some(known)) => {
-                if let Some(now) = self::masters(server, &mut fresh) {
+                if let Some(now) = some(cluster::masters(&mut fresh, server.names())) {
                     *known = now;
                 }
                 Nodes::connect(server, known.clone())
@@ -166,9 +176,9 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
     Ok(())
 }
 
-/// Where the masters of a cluster are. A user who may not ask is served as by a single server.
-fn masters(server: &Server, connection: &mut Connection) -> Option<Vec<(String, u16)>> {
-    let masters = cluster::masters(connection, server.names()).ok().flatten();
+/// Where the masters of a cluster are. Who named streams and may not ask is served as by a single server.
+fn some(told: Result<Option<Vec<(String, u16)>>, RedisError>) -> Option<Vec<(String, u16)>> {
+    let masters = told.ok().flatten();
     masters.filter(|masters| !masters.is_empty())
 }
 

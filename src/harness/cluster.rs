@@ -1,6 +1,8 @@
 //! The nodes of a cluster, as one of them tells.
 
-use redis::{ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError};
+use std::collections::HashMap;
+
+use redis::{ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError, Value, from_redis_value};
 
 use crate::server::Server;
 
@@ -32,8 +34,17 @@ pub(crate) fn masters(
         {
             Ok(None)
         }
+        Err(error) if error.code() == Some("NOPERM") && stands_alone(connection) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the server is no member of a cluster, as it tells every user.
+fn stands_alone(connection: &mut dyn ConnectionLike) -> bool {
+    let told: Result<HashMap<String, Value>, RedisError> = redis::cmd("HELLO").query(connection);
+    let mode = told.ok().and_then(|mut told| told.remove("mode"));
+    mode.and_then(|mode| from_redis_value::<String>(mode).ok())
+        .is_some_and(|mode| mode != "cluster")
 }
 
 /// `id host:port@bus[,name] flags master ping pong epoch link slots…` of each node. The host is empty where a node does not
