@@ -89,6 +89,14 @@ impl Server {
         Ok(connection)
     }
 
+    /// One connection; it may take so long, and so may each reply.
+    pub(crate) fn connect_within(&self, limit: Duration) -> Result<Connection, RedisError> {
+        let connection = self.client.get_connection_with_timeout(limit)?;
+        connection.set_read_timeout(Some(limit))?;
+        connection.set_write_timeout(Some(limit))?;
+        Ok(connection)
+    }
+
     /// One connection, or one line that says what to do.
     pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
         self.try_connect().map_err(|error| {
