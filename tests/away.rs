@@ -2,14 +2,13 @@
 //! Every alert is seen, and a person who reads its errors is told twice: that it is lost, and that it is back.
 
 use anomaly_tests::{
-    Args, Dir, Server, Stop, anomaly, args, free_port, int, list, text, three_masters, wait_until,
+    Args, Program, Server, Stop, alert_ids, anomaly, args, free_port, int, list, text,
+    three_masters, wait_until,
 };
 use redis::{Connection, ConnectionLike};
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -123,59 +122,28 @@ fn carry(client: TcpStream, there: u16, state: &Arc<AtomicU8>, over: &Arc<Atomic
     });
 }
 
-/// `anomaly alerts`, killed when dropped.
-struct Follower {
-    child: Child,
-    dir: Dir,
+fn follow(url: &str, words: &[&str]) -> Program {
+    let mut command = anomaly();
+    command.args(["--url", url, "alerts", "--format", "json"]);
+    Program::start(command.args(words))
 }
 
-impl Follower {
-    fn start(url: &str, words: &[&str]) -> Self {
-        let dir = Dir::new();
-        let file = |name| File::create(dir.join(name)).unwrap();
-        let child = anomaly()
-            .args(["--url", url, "alerts", "--format", "json"])
-            .args(words)
-            .stdout(file("out"))
-            .stderr(file("errors"))
-            .spawn()
-            .unwrap();
-        Self { child, dir }
-    }
-
-    /// The ids of what is shown, each time that it is.
-    fn shown(&self) -> Vec<String> {
-        let lines = fs::read_to_string(self.dir.join("out")).unwrap();
-        let id = |line: &str| {
-            let json: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(json["id"].as_str()?.to_owned())
-        };
-        lines.lines().filter_map(id).collect()
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(self.dir.join("errors")).unwrap()
-    }
-
-    /// That it told of one time without the server, once when it came and once when it ended, and of nothing else.
-    fn told_of_one_outage(&self) {
-        let said = self.said();
-        let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(lines.len(), 2, "{said}");
-        assert!(lines[0].starts_with("anomaly: lost Redis at "), "{said}");
-        assert!(lines[0].ends_with("; trying again"), "{said}");
-        assert!(
-            lines[1].starts_with("anomaly: Redis at ") && lines[1].ends_with(" is back"),
-            "{said}"
-        );
-    }
+/// The ids of what is shown, each time that it is.
+fn shown(follower: &Program) -> Vec<String> {
+    alert_ids(&follower.shown())
 }
 
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// That it told of one time without the server, once when it came and once when it ended, and of nothing else.
+fn told_of_one_outage(follower: &Program) {
+    let said = follower.said();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].starts_with("anomaly: lost Redis at "), "{said}");
+    assert!(lines[0].ends_with("; trying again"), "{said}");
+    assert!(
+        lines[1].starts_with("anomaly: Redis at ") && lines[1].ends_with(" is back"),
+        "{said}"
+    );
 }
 
 /// Producers whose every reading is an alert, and who go on whatever happens: what was not answered is sent again.
@@ -322,10 +290,9 @@ fn away(how: How, cluster: bool, mut long_enough: impl FnMut(bool, usize) -> boo
         urls.push(server.url()); // on the server's side of the network
     }
     let producers = Producers::start(&urls);
-    let followers =
-        [&[][..], &["--group", "audit"]].map(|words| Follower::start(&followers, words));
+    let followers = [&[][..], &["--group", "audit"]].map(|words| follow(&followers, words));
     for follower in &followers {
-        wait_until("alerts are shown", || follower.shown().len() > 100);
+        wait_until("alerts are shown", || shown(follower).len() > 100);
     }
 
     let (began, tried) = (Instant::now(), networks[0].tried());
@@ -348,7 +315,7 @@ fn away(how: How, cluster: bool, mut long_enough: impl FnMut(bool, usize) -> boo
         thread::sleep(Duration::from_millis(10));
     }
     let (gone, tried) = (began.elapsed(), networks[0].tried() - tried);
-    let shown = followers.each_ref().map(|follower| follower.shown().len());
+    let before = followers.each_ref().map(|follower| shown(follower).len());
     match how {
         How::Killed | How::Emptied | How::KilledBehind => server.start_again(),
         How::Stopped => server.signal("CONT"),
@@ -368,19 +335,19 @@ fn away(how: How, cluster: bool, mut long_enough: impl FnMut(bool, usize) -> boo
         assert_eq!(all.len(), readings, "each reading is an alert");
     }
     let mut again = Vec::new();
-    for (follower, before) in followers.iter().zip(shown) {
+    for (follower, before) in followers.iter().zip(before) {
         wait_until("every alert is shown", || {
             let shown: BTreeSet<String> = match how {
                 // The new server begins its episodes anew, so that ids come again.
-                How::Emptied => follower.shown().into_iter().skip(before).collect(),
-                _ => follower.shown().into_iter().collect(),
+                How::Emptied => shown(follower).into_iter().skip(before).collect(),
+                _ => shown(follower).into_iter().collect(),
             };
             all.is_subset(&shown)
         });
-        let shown = follower.shown();
+        let shown = shown(follower);
         let unique: BTreeSet<&String> = shown.iter().collect();
         again.push(shown.len() - unique.len());
-        follower.told_of_one_outage();
+        told_of_one_outage(follower);
         for group in ["anomaly", "audit"] {
             wait_until("nothing is left unacknowledged", || {
                 unacknowledged(&server, group) == 0
@@ -429,16 +396,16 @@ fn one_of_three_away(long_enough: Duration) -> String {
     let tags = ["b", "c", "a"];
     nodes.iter().for_each(rules);
     // Asked for the nodes is one that stays.
-    let follower = Follower::start(&nodes[1].url(), &[]);
+    let follower = &follow(&nodes[1].url(), &[]);
     let add = |nodes: &[Server], at: usize, number: usize| {
         let sensor = format!("s{{{}}}", tags[at]);
-        let value = if number % 2 == 0 { 50 } else { 5 };
+        let value = if number.is_multiple_of(2) { 50 } else { 5 };
         nodes[at].cmd(&args!["ANOMALY.ADD", sensor, 1000 * (number + 1), value]);
     };
     for number in 0..100 {
         (0..3).for_each(|at| add(&nodes, at, number));
     }
-    wait_until("alerts are shown", || follower.shown().len() == 300);
+    wait_until("alerts are shown", || shown(follower).len() == 300);
     nodes[0].stop(Stop::Kill9);
     let (began, mut number) = (Instant::now(), 100);
     while began.elapsed() < long_enough {
@@ -449,7 +416,7 @@ fn one_of_three_away(long_enough: Duration) -> String {
     let gone = began.elapsed();
     let meanwhile: BTreeSet<String> = nodes[1..].iter().flat_map(written).collect();
     wait_until("those of the others are shown without it", || {
-        let shown: BTreeSet<String> = follower.shown().into_iter().collect();
+        let shown: BTreeSet<String> = shown(follower).into_iter().collect();
         meanwhile.is_subset(&shown)
     });
     nodes[0].start_again();
@@ -461,16 +428,16 @@ fn one_of_three_away(long_enough: Duration) -> String {
     let all: BTreeSet<String> = nodes.iter().flat_map(written).collect();
     assert_eq!(all.len(), 200 + 2 * number, "each reading is an alert");
     wait_until("every alert is shown", || {
-        follower.shown().into_iter().collect::<BTreeSet<_>>() == all
+        shown(follower).into_iter().collect::<BTreeSet<_>>() == all
     });
-    follower.told_of_one_outage();
+    told_of_one_outage(follower);
     format!(
         "one of three nodes: gone for {:.0} s, all {} of the others' alerts shown meanwhile, all {} alerts shown {:.1} s after its return, {} of them twice",
         gone.as_secs_f64(),
         meanwhile.len(),
         all.len(),
         back.elapsed().as_secs_f64(),
-        follower.shown().len() - all.len(),
+        shown(follower).len() - all.len(),
     )
 }
 

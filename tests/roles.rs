@@ -1,12 +1,15 @@
 //! docs/guide/access.md, row by row: the rights are taken out of the document, and each role may do what its row says and
 //! nothing else of all that is tried.
+//!
+//! A little above 500 lines, of which a third is the table of what is tried.
 
 use anomaly_tests::{
-    Dir, Server, Stop, anomaly, args, assert_same, call, checkout, list, text, try_call, wait_until,
+    Dir, Program, Server, Stop, anomaly, args, assert_same, call, checkout, list, text, try_call,
+    wait_until,
 };
 use redis::Connection;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::process::Command;
 
 /// Who, the alternatives of rights, and what the row says of them.
@@ -441,35 +444,6 @@ fn the_program_needs_no_more_than_its_role() {
     );
 }
 
-/// The program, killed when dropped, and what it shows and says.
-struct Follower(std::process::Child, Dir);
-
-impl Follower {
-    fn start(url: &str, words: &[&str]) -> Self {
-        let dir = Dir::new();
-        let file = |name| File::create(dir.join(name)).unwrap();
-        let mut command = program(url, words);
-        let child = command.stdout(file("out")).stderr(file("errors")).spawn();
-        Self(child.unwrap(), dir)
-    }
-
-    fn shown(&self) -> usize {
-        let out = fs::read_to_string(self.1.join("out")).unwrap();
-        out.lines().count()
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(self.1.join("errors")).unwrap()
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Also without the right to see who else is connected, or to name a connection: then by a name of its own.
 #[test]
 fn a_follower_goes_on_with_its_rights_when_its_server_was_away() {
@@ -494,13 +468,15 @@ fn a_follower_goes_on_with_its_rights_when_its_server_was_away() {
             .start();
         server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "4"]);
         server.cmd(&["ANOMALY.ADD", "sensor:1", "*", "9"]);
-        let follower = Follower::start(&url(&server, "follower"), &["alerts"]);
-        wait_until("it is shown", || follower.shown() == 1);
+        let follower = Program::start(&mut program(&url(&server, "follower"), &["alerts"]));
+        wait_until("it is shown", || follower.shown().lines().count() == 1);
         server.stop(Stop::Kill9);
         wait_until("it says so", || follower.said().contains("lost Redis"));
         server.start_again();
         server.cmd(&["ANOMALY.ADD", "sensor:2", "*", "9"]);
-        wait_until("the next is shown", || follower.shown() == 2);
+        wait_until("the next is shown", || {
+            follower.shown().lines().count() == 2
+        });
         assert!(follower.said().contains("is back"), "{}", follower.said());
     }
 }

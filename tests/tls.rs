@@ -1,12 +1,13 @@
 //! The program over TLS: every subcommand that connects, nodes of a cluster, and what it says where TLS does not come about.
 
 use anomaly_tests::{
-    Certificates, Dir, Server, Stop, anomaly, args, free_port, text, three_masters, wait_until,
+    Certificates, Dir, Program, Server, Stop, alert_ids, anomaly, args, free_port, text,
+    three_masters, wait_until,
 };
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::process::{Command, Output};
 
 /// A server that speaks TLS at the second of them, and its certificates.
 struct Secured {
@@ -52,11 +53,7 @@ fn out(output: &Output) -> String {
 }
 
 fn ids(lines: &str) -> BTreeSet<String> {
-    let id = |line: &str| {
-        let json: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(json["id"].as_str()?.to_owned())
-    };
-    lines.lines().filter_map(id).collect()
+    alert_ids(lines).into_iter().collect()
 }
 
 fn written(server: &Server, stream: &str) -> BTreeSet<String> {
@@ -279,45 +276,14 @@ fn what_is_wrong_with_tls_is_said_in_words() {
     }
 }
 
-/// The program, killed when dropped; its output and errors are in files.
-struct Follower {
-    child: Child,
-    dir: Dir,
-}
-
-impl Follower {
-    fn start(command: &mut Command) -> Self {
-        let dir = Dir::new();
-        let file = |name| File::create(dir.join(name)).unwrap();
-        let child = command
-            .args(["alerts", "--format", "json"])
-            .stdout(file("out"))
-            .stderr(file("errors"))
-            .spawn()
-            .unwrap();
-        Self { child, dir }
-    }
-
-    fn shown(&self) -> BTreeSet<String> {
-        ids(&fs::read_to_string(self.dir.join("out")).unwrap())
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(self.dir.join("errors")).unwrap()
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn follow(command: &mut Command) -> Program {
+    Program::start(command.args(["alerts", "--format", "json"]))
 }
 
 #[test]
 fn alerts_are_followed_on_over_tls_when_the_server_was_away() {
     let mut secured = Secured::start(&["appendonly yes", "appendfsync no"]);
-    let follower = Follower::start(&mut secured.trusting(&secured.url()));
+    let follower = follow(&mut secured.trusting(&secured.url()));
     for round in 1..=3 {
         let server = &secured.server;
         for at in 0..10 {
@@ -326,7 +292,7 @@ fn alerts_are_followed_on_over_tls_when_the_server_was_away() {
         }
         let all = written(server, "anomaly:alerts");
         assert_eq!(all.len(), 10 * round);
-        wait_until("all are shown", || follower.shown() == all);
+        wait_until("all are shown", || ids(&follower.shown()) == all);
         if round < 3 {
             secured.server.stop(Stop::Kill9);
             wait_until("it says so", || {
@@ -385,7 +351,7 @@ fn the_nodes_of_a_cluster_are_followed_and_given_rules_over_tls() {
     expected.sort();
     assert_eq!(pushed, expected);
 
-    let follower = Follower::start(&mut program());
+    let follower = follow(&mut program());
     // A tag of each node; the sensors of the second round come while it follows.
     for round in [1, 2] {
         let mut all = BTreeSet::new();
@@ -394,7 +360,7 @@ fn the_nodes_of_a_cluster_are_followed_and_given_rules_over_tls() {
             all.extend(written(node, &format!("anomaly:alerts:{{{tag}}}")));
         }
         assert_eq!(all.len(), 3 * round);
-        wait_until("all are shown", || follower.shown() == all);
+        wait_until("all are shown", || ids(&follower.shown()) == all);
     }
     assert_eq!(follower.said(), "");
 }
