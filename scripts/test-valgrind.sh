@@ -6,7 +6,7 @@
 #
 # The server is Valkey 8.0, because it takes jemalloc from a shared library: a stand-in that hands every call to libc lets
 # valgrind see each allocation, the module's too, which all go through the server's allocator. By default: ADD and MADD, the
-# hook, DUMP and RESTORE with damaged payloads, RDB files and AOFs of every version, rules, endings, episodes, timers,
+# hook, samples that wait, DUMP and RESTORE with damaged payloads, RDB files and AOFs of every version, rules, endings, episodes, timers,
 # backtests. Left out are tests of speed, those that need a million readings, one whose
 # server ends in the midst of a backtest (what the thread holds is lost then), and those in which a silence is told of within
 # some milliseconds. Reports: target/valgrind/*.log.
@@ -14,7 +14,7 @@
 set -eu
 cd "$(dirname -- "$0")/.."
 command -v valgrind >/dev/null || { echo "valgrind is missing (Debian: apt-get install valgrind)" >&2; exit 2; }
-[ $# -gt 0 ] || set -- add:: hook:: right_entry:: order:: series:: dump:: stored:: rules:: endings:: episodes:: \
+[ $# -gt 0 ] || set -- add:: hook:: last_ids:: samples::no_command samples::within samples::replicas_and samples::a_series right_entry:: order:: series:: dump:: stored:: rules:: endings:: episodes:: \
   backtest::it_tells backtest::match_replays backtest::a_panic backtest::readings_before backlog::a_glob dead_letters:: panics:: replication::an_rdb_file silence::a_rule_that_comes_later \
   silence::an_inactive_sensor silence::a_sensor_that_sends_nothing silence::timers_follow silence::sensors_deleted
 cache=$(readlink -f -- "${BOOTSTRAP_CACHE:-.cache}")

@@ -297,7 +297,7 @@ fn a_replica_follows_and_goes_on_when_it_is_promoted() {
     let mut master = Server::start();
     let early = Server::builder().replica_of(&master).start();
     master.replica_in_sync(&early);
-    let all = 60_000;
+    let all = 150_000;
     fill(&mut master.conn(), "a", 1..all + 1);
     watch(&master, "a", "0");
     midway(&master, "a", all);
@@ -397,4 +397,37 @@ fn a_million_entries_are_read_in_order_while_others_go_on() {
     // Wall clock on a shared machine: far more than the three times that are promised, and of no less than a slice.
     let limit = idle.max(Duration::from_micros(200)) * 10;
     assert!(busy <= limit, "{busy:?} is above {limit:?}");
+}
+
+/// Each slice is a transaction of its own.
+#[test]
+fn many_streams_are_found_in_many_slices() {
+    const STREAMS: usize = 20_000;
+    let server = Server::builder().aof().start();
+    let entries: Vec<_> = (0..STREAMS)
+        .map(|n| args!["XADD", format!("raw:{n}"), "1-0", "t", 1])
+        .collect();
+    call_many(&mut server.conn(), &entries);
+    server.cmd(&["CONFIG", "SET", "anomaly.archive", "off"]);
+    watch(&server, "raw:*", "0");
+    is_over(&server, "raw:*");
+    assert_eq!(
+        server.info("anomaly")["anomaly_readings"],
+        STREAMS.to_string()
+    );
+    let file = server.dir().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let written = std::fs::read(file).unwrap();
+    let (mut found, mut most) = (0, 0);
+    for line in String::from_utf8_lossy(&written).lines() {
+        match line {
+            "MULTI" | "EXEC" => found = 0,
+            "AT" => found += 1,
+            _ => {}
+        }
+        most = most.max(found);
+    }
+    assert!(
+        (1..2000).contains(&most),
+        "{most} of {STREAMS} in one slice"
+    );
 }

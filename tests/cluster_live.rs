@@ -9,6 +9,8 @@ use anomaly_tests::{Args, Server, args, int, list, text};
 use redis::Value;
 use redis::cluster::{ClusterClient, ClusterConnection};
 
+use crate::pair::set_slot;
+
 struct Cluster {
     nodes: Vec<Server>,
     ids: Vec<String>,
@@ -126,20 +128,8 @@ impl Cluster {
     fn reshard(&self, slot: i64, to: usize, order: Order, mut between: impl FnMut()) -> usize {
         let from = self.owner(slot);
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
-        target.cmd(&args![
-            "CLUSTER",
-            "SETSLOT",
-            slot,
-            "IMPORTING",
-            &self.ids[from]
-        ]);
-        source.cmd(&args![
-            "CLUSTER",
-            "SETSLOT",
-            slot,
-            "MIGRATING",
-            &self.ids[to]
-        ]);
+        set_slot(target, &args![slot, "IMPORTING", &self.ids[from]]);
+        set_slot(source, &args![slot, "MIGRATING", &self.ids[to]]);
         let mut moved = 0;
         loop {
             let mut keys: Vec<String> =
@@ -162,10 +152,9 @@ impl Cluster {
             moved += 1;
             between();
         }
-        for node in [target, source] {
-            node.cmd(&args!["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]);
+        for node in [target, source, &self.nodes[3 - from - to]] {
+            set_slot(node, &args![slot, "NODE", &self.ids[to]]);
         }
-        self.nodes[3 - from - to].cmd(&args!["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]);
         moved
     }
 

@@ -43,6 +43,10 @@ impl Waits {
         done
     }
 
+    fn over(&self, most: Duration) -> usize {
+        self.0.iter().filter(|took| **took > most).count()
+    }
+
     fn line(&mut self) -> String {
         self.0.sort();
         let at = |share: f64| {
@@ -229,6 +233,29 @@ fn soak_adds_are_served_while_a_million_sensors_are_saved() {
     assert_eq!(info(&server, "sensors"), 1_000_000);
 }
 
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// What a machine makes of slices that are all alike, of 0.25 ms of reckoning each and nothing else: what they take longer
+/// is not theirs, though it is counted as a processor's time.
+fn reckon(going: impl Fn() -> bool) -> Waits {
+    let reckon =
+        |steps: u64| (0..steps).fold(1u64, |x, n| std::hint::black_box(x.wrapping_mul(31) ^ n));
+    let start = processor_time();
+    reckon(1_000_000);
+    let steps = 250_000_000_000 / (processor_time() - start).as_nanos().max(1) as u64;
+    let mut waits = Waits::default();
+    while going() {
+        let start = processor_time();
+        reckon(steps);
+        waits.0.push(processor_time() - start);
+        thread::sleep(Duration::from_millis(3));
+    }
+    waits
+}
+
 /// Everything at once for so long: readings one by one and in bulk, a watched stream, silent sensors, streams that are read
 /// from their beginning, backtests, rules that change. Returns what the server says of it.
 fn mixed(server: &Server, length: Duration, fleet: i64) {
@@ -394,8 +421,15 @@ fn mixed(server: &Server, length: Duration, fleet: i64) {
                 thread::sleep(Duration::from_millis(300));
             }
         });
+        let alike = scope.spawn(|| reckon(going));
         thread::sleep(length);
         over.store(true, Ordering::Relaxed);
+        let mut alike = alike.join().unwrap();
+        println!(
+            "slices of 0.25 ms of nothing but reckoning: {}, {} over 1 ms",
+            alike.line(),
+            alike.over(Duration::from_millis(1))
+        );
         println!("ADD, as its client saw it: {}", adds.join().unwrap().line());
         println!(
             "XADD to a watched stream:  {}",

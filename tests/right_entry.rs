@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anomaly_tests::{
-    Server, Stop, args, assert_same, call, entries, error, field, float, text, wait_until,
+    Server, Stop, args, assert_same, call, entries, error, field, float, int, text, wait_until,
 };
 
 fn watching() -> Server {
@@ -180,6 +180,80 @@ fn an_alert_and_a_dead_letter_name_their_entry_however_it_was_added() {
     ));
     let dead = entries(&server.cmd(&["XRANGE", "anomaly:dead", "-", "+"]));
     assert_eq!(dead[0].1[1], ("id".into(), id));
+}
+
+#[test]
+fn entries_of_one_script_have_their_own_ids() {
+    let server = watching();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    let script = "for n = 1, 3 do redis.call('XADD', KEYS[1], ARGV[1] .. n, 'id', ARGV[2] .. n, 't', 50, unpack(ARGV, 3)) end redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)";
+    let mut expected = Vec::new();
+    // The client's own entries come between: it is known as one.
+    for (round, time) in [&[][..], &["ts", "1000"], &[], &["ts", "2000"]]
+        .iter()
+        .enumerate()
+    {
+        let (ids, devices) = (format!("{}-", round + 10), format!("d{round}:"));
+        let words = ["EVAL", script, "1", "raw", &ids, &devices];
+        let mut connection = server.conn();
+        for n in 1..=3 {
+            expected.push((format!("{devices}{n}"), format!("raw {ids}{n}")));
+        }
+        call(&mut connection, &[&words, *time].concat());
+        let id = format!("{ids}9");
+        let own = ["XADD", "raw", &id, "id", &devices, "t", "50"];
+        call(&mut connection, &[&own, *time].concat());
+        expected.push((devices, format!("raw {id}")));
+    }
+    assert_eq!(sources(&server), expected);
+}
+
+/// What the names of an entry say is kept for the next entry with the same names; it is another's with another watch, name or
+/// order.
+#[test]
+fn entries_are_read_by_their_own_names_and_the_watch_there_is() {
+    let server = watching();
+    let other = "ANOMALY.WATCH SET other DEVICE t VALUES 1 id KEY o:$device:$metric";
+    let other: Vec<&str> = other.split(' ').collect();
+    server.cmd(&other);
+    let mut at = 1_700_000_000_000_i64;
+    let mut add = |stream: &str, fields: &str, sensor: &str, value: f64| {
+        at += 1000;
+        let at = at.to_string();
+        let fields = fields.replace("NOW", &at);
+        let fields: Vec<&str> = fields.split(' ').collect();
+        server.cmd(&[&["XADD", stream, "*"], &fields[..]].concat());
+        let info = server.cmd(&["ANOMALY.INFO", sensor]);
+        let (last, found) = (int(&field(&info, "last")), float(&field(&info, "value")));
+        assert_eq!((last.to_string(), found), (at, value), "{fields:?}");
+    };
+    for _ in 0..2 {
+        add("raw", "id d1 t 1 ts NOW", "sensor:d1:t", 1.0);
+        add("raw", "id d1 t 2 ts NOW", "sensor:d1:t", 2.0);
+        add("raw", "id d2 t 3 ts NOW", "sensor:d2:t", 3.0);
+        add("raw", "t 4 id d1 ts NOW", "sensor:d1:t", 4.0);
+        add("raw", "t 4.5 ts NOW id d3", "sensor:d3:t", 4.5);
+        add("raw", "id d1 h 5 ts NOW", "sensor:d1:h", 5.0);
+        add("raw", "id x id d2 t 6 ts NOW", "sensor:d2:t", 6.0);
+        add("raw", "id d1 t 7 ts NOW u 8", "sensor:d1:u", 8.0);
+        add("raw", "id d1 t 9 ts NOW", "sensor:d1:t", 9.0);
+        let others = "ANOMALY.WATCH SET raw* DEVICE t VALUES 1 id";
+        server.cmd(&others.split(' ').collect::<Vec<_>>());
+        add("raw", "id 10 t d4 ts NOW", "sensor:d4:id", 10.0);
+        server.cmd(&["ANOMALY.WATCH", "SET", "raw*", "KEY", "k:$metric:$device"]);
+        add("raw", "id 11 t 12 ts NOW", "k:t:11", 12.0);
+        server.cmd(&["ANOMALY.WATCH", "SET", "raw*"]);
+        add("raw", "id d1 t 13 ts NOW", "sensor:d1:t", 13.0);
+        server.cmd(&["RENAME", "raw", "other"]);
+        add("other", "id 14 t d1 ts NOW", "o:d1:id", 14.0);
+        add("raw", "id d1 t 15 ts NOW", "sensor:d1:t", 15.0);
+        server.cmd(&["ANOMALY.WATCH", "DEL", "other"]);
+        let by_t = "ANOMALY.WATCH SET o* TIME t VALUES 1 ts KEY p:$metric:$device";
+        server.cmd(&by_t.split(' ').collect::<Vec<_>>());
+        add("other", "id d1 ts 16 t NOW", "p:ts:d1", 16.0);
+        server.cmd(&["ANOMALY.WATCH", "DEL", "o*"]);
+        server.cmd(&other);
+    }
 }
 
 /// Adds entries until it is told to stop; how many.

@@ -8,25 +8,59 @@ use std::collections::BTreeSet;
 
 use crate::units::Timestamp;
 
+/// Things in a block: one that is full stays where it is, so that of a million things none waits for all others to be moved.
+const BLOCK: usize = 1024;
+
 /// Things with a deadline each, known by a number that is never 0.
 #[derive(Debug)]
 pub struct Deadlines<T> {
-    slots: Vec<Option<(Timestamp, T)>>,
-    free: Vec<u32>,
+    blocks: Vec<Vec<Slot<T>>>,
+    /// The number that was given back last, or 0.
+    free: u32,
     order: BTreeSet<(Timestamp, u32)>,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Due(Timestamp, T),
+    /// The number that was given back before this one, or 0.
+    Free(u32),
 }
 
 impl<T> Default for Deadlines<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
-            free: Vec::new(),
+            blocks: Vec::new(),
+            free: 0,
             order: BTreeSet::new(),
         }
     }
 }
 
+/// Block and place in it of a number.
+fn place(number: u32) -> Option<(usize, usize)> {
+    let at = (number as usize).checked_sub(1)?;
+    Some((at / BLOCK, at % BLOCK))
+}
+
 impl<T> Deadlines<T> {
+    fn slot(&self, number: u32) -> Option<&Slot<T>> {
+        let (block, at) = place(number)?;
+        self.blocks.get(block)?.get(at)
+    }
+
+    fn slot_mut(&mut self, number: u32) -> Option<&mut Slot<T>> {
+        let (block, at) = place(number)?;
+        self.blocks.get_mut(block)?.get_mut(at)
+    }
+
+    /// The number that comes after all that were ever given.
+    fn next(&self) -> u32 {
+        let last = self.blocks.last().map_or(BLOCK, Vec::len);
+        let given = self.blocks.len() * BLOCK + last - BLOCK;
+        u32::try_from(given + 1).unwrap_or(u32::MAX)
+    }
+
     /// How many things there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -41,13 +75,25 @@ impl<T> Deadlines<T> {
 
     /// Puts a thing in; its number.
     pub fn add(&mut self, due: Timestamp, thing: T) -> u32 {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
-        });
-        if let Some(slot) = self.slots.get_mut(number as usize - 1) {
-            *slot = Some((due, thing));
-        }
+        let again = self.free;
+        let number = match self.slot_mut(again) {
+            Some(slot) => {
+                if let Slot::Free(before) = std::mem::replace(slot, Slot::Due(due, thing)) {
+                    self.free = before;
+                }
+                again
+            }
+            None => {
+                let number = self.next();
+                if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
+                    self.blocks.push(Vec::with_capacity(BLOCK));
+                }
+                if let Some(block) = self.blocks.last_mut() {
+                    block.push(Slot::Due(due, thing));
+                }
+                number
+            }
+        };
         self.order.insert((due, number));
         number
     }
@@ -55,28 +101,41 @@ impl<T> Deadlines<T> {
     /// The thing of that number.
     #[must_use]
     pub fn get(&self, number: u32) -> Option<&T> {
-        let slot = self.slots.get((number as usize).checked_sub(1)?)?;
-        slot.as_ref().map(|(_, thing)| thing)
+        match self.slot(number)? {
+            Slot::Due(_, thing) => Some(thing),
+            Slot::Free(_) => None,
+        }
+    }
+
+    /// The thing of that number, to be changed.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        match self.slot_mut(number)? {
+            Slot::Due(_, thing) => Some(thing),
+            Slot::Free(_) => None,
+        }
     }
 
     /// Gives a thing another deadline.
     pub fn put_off(&mut self, number: u32, due: Timestamp) {
-        let slot = (number as usize)
-            .checked_sub(1)
-            .and_then(|at| self.slots.get_mut(at));
-        if let Some(Some((before, _))) = slot {
-            self.order.remove(&(*before, number));
+        if let Some(Slot::Due(at, _)) = self.slot_mut(number) {
+            let before = std::mem::replace(at, due);
+            self.order.remove(&(before, number));
             self.order.insert((due, number));
-            *before = due;
         }
     }
 
     /// Takes a thing out.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        let slot = self.slots.get_mut((number as usize).checked_sub(1)?)?;
-        let (due, thing) = slot.take()?;
+        let before = self.free;
+        let slot = self.slot_mut(number)?;
+        if let Slot::Free(_) = slot {
+            return None;
+        }
+        let Slot::Due(due, thing) = std::mem::replace(slot, Slot::Free(before)) else {
+            return None;
+        };
+        self.free = number;
         self.order.remove(&(due, number));
-        self.free.push(number);
         Some(thing)
     }
 
@@ -88,7 +147,7 @@ impl<T> Deadlines<T> {
 
     /// Takes out all that are not to be kept.
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        for number in 1..=u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
+        for number in 1..self.next() {
             if self.get(number).is_some_and(|thing| !keep(thing)) {
                 self.remove(number);
             }
@@ -97,7 +156,11 @@ impl<T> Deadlines<T> {
 
     /// All things, to be changed.
     pub fn things_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().flatten().map(|(_, thing)| thing)
+        let slots = self.blocks.iter_mut().flatten();
+        slots.filter_map(|slot| match slot {
+            Slot::Due(_, thing) => Some(thing),
+            Slot::Free(_) => None,
+        })
     }
 }
 
@@ -145,5 +208,20 @@ mod tests {
             (all.get(0), all.get(99), all.first()),
             (None, None, Some((at(5), a)))
         );
+    }
+    #[test]
+    fn what_is_in_stays_where_it_is_however_many_come_after() {
+        let mut all = Deadlines::default();
+        let first = all.add(at(1), 1);
+        let place = std::ptr::from_ref(all.get(first).unwrap());
+        let more: Vec<u32> = (2..5000).map(|due| all.add(at(due), due)).collect();
+        assert_eq!(place, std::ptr::from_ref(all.get(first).unwrap()));
+        assert_eq!((all.len(), more.last()), (4999, Some(&4999)));
+        all.retain(|due| due % 2 == 0);
+        assert_eq!((all.len(), all.first()), (2499, Some((at(2), 2))));
+        let again: Vec<u32> = (0..2500).map(|due| all.add(at(due), due)).collect();
+        assert!(again.iter().all(|number| number % 2 == 1 && *number < 5000));
+        assert_eq!((all.len(), all.things_mut().count()), (4999, 4999));
+        assert_eq!(all.add(at(9), 9), 5000);
     }
 }

@@ -1,7 +1,8 @@
 //! Readings from the entries of a watched stream.
 //!
-//! The plain way runs for every XADD to a watched stream: it goes over the fields twice, once for device and time and once
-//! for the numbers, and copies nothing but what the readings keep. A JSON object becomes such fields first.
+//! The plain way runs for every XADD to a watched stream: which field is what is seen from the names alone, and kept in mind for
+//! entries with the same names ([`Shape`]); nothing is copied but what the readings keep. A JSON object becomes such fields
+//! first.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +17,7 @@ use smallvec::SmallVec;
 use crate::instant;
 use crate::key::hash_tag;
 use crate::reading::Reading;
-use crate::stream_id::StreamId;
+use crate::shape::Shape;
 use crate::template::Template;
 use crate::text::{escaped, shown};
 use crate::units::{Timestamp, number};
@@ -56,46 +57,61 @@ pub struct BadEntry {
 pub type Item<'a> = Result<EntryReading<'a>, BadEntry>;
 
 /// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
-/// entry stands alone. There is always at least one of either. The id may be unknown where [`Watch::finds_time`].
+/// entry stands alone. There is always at least one of either. The milliseconds of its id may be unknown where
+/// [`Watch::finds_time`]. The shape is what was kept of entries before that were read by this watch.
 #[must_use]
 pub fn read<'a>(
     watch: &Watch,
     stream: &[u8],
-    id: Option<StreamId>,
+    ms: Option<u64>,
     fields: &[(&'a [u8], &'a [u8])],
     cluster: bool,
+    shape: &mut Shape,
 ) -> Items<'a> {
-    let plain = fields
-        .iter()
-        .enumerate()
-        .map(|(position, (name, value))| Field {
+    let plain = |position: usize| {
+        let (name, value) = fields.get(position)?;
+        Some(Field {
             name,
             value,
             scalar: true,
             position: Some(position),
-        });
+        })
+    };
+    let mut large = Shape::default();
+    let shape = if Shape::is_kept(fields) {
+        shape
+    } else {
+        &mut large
+    };
+    shape.fit(watch, fields);
+    let outside = Roles {
+        device: shape.device().and_then(plain),
+        time: shape.time().and_then(plain),
+    };
     let entry = Entry {
         watch,
         stream,
-        id,
+        ms,
         template: watch.template(cluster),
         cluster,
     };
-    let outside = Roles::of(watch, plain.clone());
     let mut items = Items::new();
     let Some(json) = watch.json() else {
-        if let Err(reason) = entry.readings(outside, plain, &mut items) {
+        let readable = shape.readable().filter_map(plain);
+        if let Err(reason) = entry.readings(outside, readable, &mut items) {
             items.clear();
             items.push(whole(reason));
         }
         return items;
     };
-    for payload in plain.filter(|field| field.name == json) {
+    let payloads = (0..fields.len()).filter_map(plain);
+    for payload in payloads.filter(|field| field.name == json) {
         let read = members(payload).and_then(|members| {
             let inside = members.iter().map(Member::field);
             let roles = Roles::of(watch, inside.clone()).or(outside);
+            let readable = inside.filter(|field| watch.may_be_read(field.name));
             let mut items = Items::new();
-            entry.readings(roles, inside, &mut items)?;
+            entry.readings(roles, readable, &mut items)?;
             Ok(items.into_iter().map(kept).collect::<Items<'_>>())
         });
         match read {
@@ -155,8 +171,8 @@ struct Roles<'a> {
 impl<'a> Roles<'a> {
     fn of(watch: &Watch, fields: impl Iterator<Item = Field<'a>> + Clone) -> Self {
         Self {
-            device: first(watch.devices(), fields.clone()),
-            time: first(watch.times(), fields),
+            device: first(watch.devices(), fields.clone(), |field| field.name),
+            time: first(watch.times(), fields, |field| field.name),
         }
     }
 
@@ -169,9 +185,13 @@ impl<'a> Roles<'a> {
 }
 
 /// The field with the first of the names that there is; of two with one name the last.
-fn first<'a>(names: &[Vec<u8>], fields: impl Iterator<Item = Field<'a>>) -> Option<Field<'a>> {
-    let rank = |field: Field<'a>| {
-        let rank = names.iter().position(|name| name == field.name)?;
+pub(crate) fn first<'a, T>(
+    names: &[Vec<u8>],
+    fields: impl Iterator<Item = T>,
+    name_of: impl Fn(&T) -> &'a [u8],
+) -> Option<T> {
+    let rank = |field: T| {
+        let rank = names.iter().position(|name| name == name_of(&field))?;
         Some((rank, field))
     };
     fields
@@ -184,7 +204,7 @@ fn first<'a>(names: &[Vec<u8>], fields: impl Iterator<Item = Field<'a>>) -> Opti
 struct Entry<'a> {
     watch: &'a Watch,
     stream: &'a [u8],
-    id: Option<StreamId>,
+    ms: Option<u64>,
     template: &'a Template,
     cluster: bool,
 }
@@ -196,7 +216,7 @@ struct Common<'a> {
 }
 
 impl Entry<'_> {
-    /// The readings of the fields; an error is one of the whole entry.
+    /// The readings of the fields that may be read; an error is one of the whole entry.
     fn readings<'a>(
         &self,
         roles: Roles<'a>,
@@ -209,9 +229,9 @@ impl Entry<'_> {
         };
         match self.watch.values() {
             Values::Numbers => {
-                for field in fields.filter(|field| self.watch.may_be_metric(field.name)) {
+                for field in fields {
                     if let Some(value) = number(field.value) {
-                        items.push(self.item(&common, field.name, field, Some(value))?);
+                        self.item(&common, field.name, field, Some(value), items)?;
                     }
                 }
                 if items.is_empty() {
@@ -221,9 +241,9 @@ impl Entry<'_> {
                     );
                 }
             }
-            Values::Named(names) => {
-                for field in fields.filter(|field| names.contains(field.name)) {
-                    items.push(self.item(&common, field.name, field, number(field.value))?);
+            Values::Named(_) => {
+                for field in fields {
+                    self.item(&common, field.name, field, number(field.value), items)?;
                 }
                 if items.is_empty() {
                     return Err(
@@ -238,17 +258,20 @@ impl Entry<'_> {
                 loop {
                     let (name, value_field) = (names.next(), values.next());
                     newest = name.or(newest);
-                    items.push(match (name, value_field, newest) {
+                    match (name, value_field, newest) {
                         (None, None, _) => break,
                         (_, Some(_), None) => return Err(missing(metric)),
                         (_, Some(field), Some(name)) if name.scalar => {
-                            self.item(&common, name.value, field, number(field.value))?
+                            let number = number(field.value);
+                            self.item(&common, name.value, field, number, items)?;
                         }
-                        (Some(name), None, _) if name.scalar => bad(name.value, missing(value)),
+                        (Some(name), None, _) if name.scalar => {
+                            items.push(bad(name.value, missing(value)));
+                        }
                         (_, _, _) => {
                             return Err(format!("field '{}' is not a text", shown(metric)));
                         }
-                    });
+                    }
                 }
                 if items.is_empty() {
                     return Err(format!(
@@ -298,35 +321,47 @@ impl Entry<'_> {
                 format!("field '{name}' holds '{value}', which is {why}")
             }),
             None => {
-                let id = self.id.unwrap_or_default();
-                instant::of_id(id.ms).map_err(|why| format!("the entry's id {id} is {why}"))
+                let ms = self.ms.unwrap_or_default();
+                instant::of_id(ms)
+                    .map_err(|why| format!("the entry's id begins with {ms}, which is {why}"))
             }
         }
     }
 
-    /// The reading of one metric, whose field holds that number; an error is one of the whole entry.
+    /// Adds the reading of one metric, whose field holds that number; an error is one of the whole entry.
     fn item<'a>(
         &self,
         common: &Common<'a>,
         metric: &'a [u8],
         field: Field<'a>,
         value: Option<f64>,
-    ) -> Result<Item<'a>, String> {
-        let holds = |lacks: &str| {
-            let (name, value) = (shown(field.name), shown(field.value));
-            bad(
-                metric,
-                format!("field '{name}' holds '{value}', which is {lacks}"),
-            )
-        };
-        let value = match value {
-            _ if metric.is_empty() => {
-                return Ok(bad(metric, "the name of a metric is empty".into()));
+        items: &mut Items<'a>,
+    ) -> Result<(), String> {
+        let lacks = match value {
+            _ if metric.is_empty() => None,
+            Some(value) if value.is_finite() => {
+                return self.add(common, metric, field, value, items);
             }
-            Some(value) if value.is_finite() => value,
-            Some(_) => return Ok(holds("not a finite number")),
-            None => return Ok(holds("not a number")),
+            Some(_) => Some("not a finite number"),
+            None => Some("not a number"),
         };
+        let (name, value) = (shown(field.name), shown(field.value));
+        let reason = lacks.map_or_else(
+            || "the name of a metric is empty".into(),
+            |lacks| format!("field '{name}' holds '{value}', which is {lacks}"),
+        );
+        items.push(bad(metric, reason));
+        Ok(())
+    }
+
+    fn add<'a>(
+        &self,
+        common: &Common<'a>,
+        metric: &'a [u8],
+        field: Field<'a>,
+        value: f64,
+        items: &mut Items<'a>,
+    ) -> Result<(), String> {
         let key = self.template.render(common.device, metric, self.stream);
         if self.cluster && hash_tag(&key) != hash_tag(self.stream) {
             return Err(
@@ -334,7 +369,7 @@ impl Entry<'_> {
                     .into(),
             );
         }
-        Ok(Ok(EntryReading {
+        items.push(Ok(EntryReading {
             key,
             device: common.device.into(),
             metric: metric.into(),
@@ -343,7 +378,8 @@ impl Entry<'_> {
                 at: common.at,
                 value,
             },
-        }))
+        }));
+        Ok(())
     }
 }
 

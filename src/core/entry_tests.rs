@@ -5,10 +5,7 @@ use crate::command::watch::parse_set;
 use crate::key;
 use crate::testing::cases;
 
-const ID: Option<StreamId> = Some(StreamId {
-    ms: 1_700_000_000_000,
-    seq: 3,
-});
+const MS: Option<u64> = Some(1_700_000_000_000);
 
 /// A watch as ANOMALY.WATCH SET would make it.
 fn watch(options: &str) -> Watch {
@@ -23,8 +20,19 @@ fn pairs<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])> {
         .collect()
 }
 
+/// Without anything that was kept of entries before.
+fn read_once<'a>(
+    watch: &Watch,
+    stream: &[u8],
+    ms: Option<u64>,
+    fields: &[(&'a [u8], &'a [u8])],
+    cluster: bool,
+) -> Items<'a> {
+    read(watch, stream, ms, fields, cluster, &mut Shape::default())
+}
+
 fn items<'a>(options: &str, fields: &[(&'a str, &'a str)]) -> Items<'a> {
-    read(&watch(options), b"raw", ID, &pairs(fields), false)
+    read_once(&watch(options), b"raw", MS, &pairs(fields), false)
 }
 
 /// `key=value@time` of each reading, `metric!reason` of what is bad.
@@ -105,10 +113,10 @@ fn the_four_real_shapes_are_read_with_at_most_one_line() {
         ],
     );
 
-    let kitchen = read(
+    let kitchen = read_once(
         &watch("KEY $stream:$metric"),
         b"room:kitchen",
-        ID,
+        MS,
         &pairs(&[("temp", "21.4")]),
         false,
     );
@@ -360,21 +368,17 @@ fn a_bad_time_is_bad_for_the_whole_entry() {
             why,
         );
     }
-    let late = StreamId {
-        ms: u64::MAX,
-        seq: 0,
-    };
-    let items = read(
+    let items = read_once(
         &watch(""),
         b"s",
-        Some(late),
+        Some(u64::MAX),
         &pairs(&[("id", "d"), ("t", "1")]),
         false,
     );
     assert_eq!(
         told(items),
         [
-            "-!the entry's id 18446744073709551615-0 is beyond the year 9999: expected Unix seconds or milliseconds"
+            "-!the entry's id begins with 18446744073709551615, which is beyond the year 9999: expected Unix seconds or milliseconds"
         ]
     );
 }
@@ -471,7 +475,7 @@ fn what_is_no_json_object_is_bad() {
     }
     assert_bad("JSON p", &[("id", "d"), ("t", "1")], "no field 'p'");
     let fields: [(&[u8], &[u8]); 1] = [(b"p", b"{\"id\":\"\xff\"}")];
-    assert!(read(&watch("JSON p"), b"s", ID, &fields, false)[0].is_err());
+    assert!(read_once(&watch("JSON p"), b"s", MS, &fields, false)[0].is_err());
 }
 
 #[test]
@@ -526,7 +530,7 @@ fn on_a_cluster_a_stream_that_no_key_can_join_is_bad() {
         ("{}raw", None),
         ("", None),
     ] {
-        let items = read(&watch(""), stream.as_bytes(), ID, &entry, true);
+        let items = read_once(&watch(""), stream.as_bytes(), MS, &entry, true);
         match (&items[..], key) {
             ([Ok(reading)], Some(key)) => assert_eq!(*reading.key, *key.as_bytes()),
             (
@@ -598,6 +602,27 @@ const WATCHES: [&str; 7] = [
     "DEVICE t TIME v",
 ];
 
+/// As many names as a shape is kept of, and more; longer ones, too.
+#[test]
+fn entries_of_any_size_are_read_between_others() {
+    let (watch, mut kept) = (watch(""), Shape::default());
+    let long = "n".repeat(600);
+    for fields in [1, 5, 31, 32, 33, 200, 2, 33, 32] {
+        for long in [None, Some(long.as_str())] {
+            let names: Vec<String> = (0..fields).map(|n| format!("m{n}")).collect();
+            let mut entry = vec![("id", "d")];
+            entry.extend(names.iter().map(|name| (name.as_str(), "1")));
+            entry.extend(long.map(|name| (name, "2")));
+            let fields = pairs(&entry);
+            for _ in 0..2 {
+                let items = read(&watch, b"raw", MS, &fields, false, &mut kept);
+                assert_eq!(items.len(), fields.len() - 1);
+                assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases(3000))]
 
@@ -607,7 +632,7 @@ proptest! {
         stream in any_bytes(), ms in any::<u64>(), which in 0..WATCHES.len(), cluster in any::<bool>(),
     ) {
         let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-        let items = read(&watch(WATCHES[which]), &stream, Some(StreamId { ms, seq: 0 }), &fields, cluster);
+        let items = read_once(&watch(WATCHES[which]), &stream, Some(ms), &fields, cluster);
         prop_assert!(!items.is_empty());
         for item in items {
             match item {
@@ -620,6 +645,22 @@ proptest! {
             return Err(TestCaseError::fail(payload));
         };
         prop_assert_eq!(object.len(), fields.len());
+    }
+
+    #[test]
+    fn what_is_kept_of_an_entrys_names_never_makes_another_be_read_otherwise(
+        entries in prop::collection::vec(prop::collection::vec((
+            prop::sample::select(vec!["t", "v", "id", "m", "p", "ts", "time", "device", "tt", ""]),
+            prop::sample::select(vec!["1", "2.5", "d", "5", "{\"t\":1,\"id\":\"x\"}", ""]),
+        ), 0..5), 1..20),
+        which in 0..WATCHES.len(), repeat in 1..3_usize,
+    ) {
+        let (watch, mut kept) = (watch(WATCHES[which]), Shape::default());
+        for fields in entries.iter().flat_map(|fields| std::iter::repeat_n(fields, repeat)) {
+            let fields = pairs(fields);
+            let items = read(&watch, b"raw", MS, &fields, false, &mut kept);
+            prop_assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
+        }
     }
 
     #[test]
@@ -645,7 +686,7 @@ proptest! {
             // The same as an object.
             let object: Vec<String> = fields.iter().map(|(n, v)| format!("{n:?}:{}", if written.iter().any(|w| w.0 == *n) { (*v).to_owned() } else { format!("{v:?}") })).collect();
             let json = format!("{{{}}}", object.join(","));
-            let inside = read(&watch("JSON p"), b"raw", ID, &[(b"p", json.as_bytes())], false);
+            let inside = read_once(&watch("JSON p"), b"raw", MS, &[(b"p", json.as_bytes())], false);
             let told_there = items.into_iter().map(|item| item.map(|reading| {
                 let field = reading.field.map(|at| fields[at]);
                 assert_eq!(field, Some((std::str::from_utf8(&reading.metric).unwrap(), &crate::text::number(reading.reading.value)[..])));
@@ -674,7 +715,7 @@ proptest! {
                 prop_assert!(key::check_slot(b"anomaly:alerts", &key).is_ok());
             }
             let fields: [(&[u8], &[u8]); 2] = [(b"id", &device), (b"t", b"1")];
-            for item in read(&watch, &stream, ID, &fields, true).into_iter().flatten() {
+            for item in read_once(&watch, &stream, MS, &fields, true).into_iter().flatten() {
                 prop_assert_eq!(hash_tag(&item.key), tag);
             }
         }

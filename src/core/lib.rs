@@ -34,6 +34,7 @@ pub mod reason;
 pub mod recent;
 pub mod rule;
 pub mod setting;
+pub mod shape;
 pub mod silence;
 pub mod stream_id;
 pub mod template;

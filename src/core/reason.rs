@@ -114,7 +114,11 @@ pub fn of_finding(value: f64, finding: &Finding, profile: &Profile) -> String {
         Detail::Unchanged { ms } => of_unchanged(&said, finding, ms),
         Detail::Learnt {
             odd, noise, ratio, ..
-        } => of_learnt(&said, finding, odd, noise, ratio, profile),
+        } => {
+            let inside = finding.lower.is_none_or(|lower| value >= lower)
+                && finding.upper.is_none_or(|upper| value <= upper);
+            of_learnt(&said, finding, odd, noise, ratio, inside, profile)
+        }
         Detail::Change { per_second } => {
             let moved = match finding.side {
                 Side::High => "rose",
@@ -196,6 +200,7 @@ fn of_learnt(
     odd: Oddity,
     noise: f64,
     ratio: f64,
+    inside: bool,
     profile: &Profile,
 ) -> String {
     const DAY: u64 = 86_400_000;
@@ -207,6 +212,11 @@ fn of_learnt(
     let expected = resolved(finding.expected.unwrap_or_default(), noise);
     let noise_said = rounded(noise, 2);
     match odd {
+        // What is odd are the readings of late, and this one only as the last of them.
+        Oddity::Value { seasonal } if ratio > 1.0 && inside => format!(
+            "{said} is near the {expected} {} (±{noise_said}), but the readings before it were far from what was usual then",
+            usual(seasonal)
+        ),
         Oddity::Value { seasonal } if ratio > 1.0 => format!(
             "{said} is far from the {expected} {} (±{noise_said})",
             usual(seasonal)

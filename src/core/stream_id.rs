@@ -1,5 +1,6 @@
 //! The id of a stream's entry.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// `ms-seq`, in the order of the stream.
@@ -35,6 +36,18 @@ impl StreamId {
             None => ms.checked_add(1).map(|ms| Self { ms, seq: 0 }),
         }
     }
+
+    /// The id that `*` becomes at that time, in a stream that has no id above this one; or none above the id that `*`
+    /// becomes, of the same millisecond. The server's rule is the later of clock and last id. `None` where the clock is behind,
+    /// and where the millisecond is full: then only the stream itself can tell.
+    #[must_use]
+    pub fn chosen_at(self, now: u64) -> Option<Self> {
+        match now.cmp(&self.ms) {
+            Ordering::Greater => Some(Self { ms: now, seq: 0 }),
+            Ordering::Equal => self.next().filter(|next| next.ms == now),
+            Ordering::Less => None,
+        }
+    }
 }
 
 /// Digits only: `u64::from_str` takes a plus sign too.
@@ -57,6 +70,21 @@ mod tests {
         ms: u64::MAX,
         seq: u64::MAX,
     };
+
+    #[test]
+    fn the_server_chooses_the_later_of_clock_and_last_id() {
+        let id = |ms, seq| StreamId { ms, seq };
+        for (last, now, chosen) in [
+            (id(0, 0), 5, Some(id(5, 0))),
+            (id(4, 9), 5, Some(id(5, 0))),
+            (id(5, 0), 5, Some(id(5, 1))),
+            (id(5, u64::MAX), 5, None),
+            (id(6, 0), 5, None),
+            (LAST, u64::MAX, None),
+        ] {
+            assert_eq!(last.chosen_at(now), chosen, "{last} at {now}");
+        }
+    }
 
     #[test]
     fn an_id_is_read_as_streams_write_it() {

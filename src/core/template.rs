@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::entry::Key;
 use crate::error::Error;
 use crate::glob;
-use crate::key::hash_tag;
+use crate::key::{hash_tag, joined};
 
 /// Longest template, in bytes.
 const LONGEST: usize = 1024;
@@ -127,17 +127,13 @@ impl Template {
     /// The key of the sensor.
     #[must_use]
     pub fn render(&self, device: &[u8], metric: &[u8], stream: &[u8]) -> Key {
-        let mut key = Key::new();
-        for part in self.parts.iter() {
-            key.extend_from_slice(match part {
-                Part::Literal(text) => text,
-                Part::Device => device,
-                Part::Metric => metric,
-                Part::Stream => stream,
-                Part::Tag => hash_tag(stream),
-            });
-        }
-        key
+        joined(self.parts.iter().map(|part| match part {
+            Part::Literal(text) => text,
+            Part::Device => device,
+            Part::Metric => metric,
+            Part::Stream => stream,
+            Part::Tag => hash_tag(stream),
+        }))
     }
 
     /// Whether an entry must name its device.

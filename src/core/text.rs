@@ -47,6 +47,22 @@ pub fn number(x: f64) -> String {
         .map_or_else(|| text.clone(), str::to_owned)
 }
 
+/// Whether a number is written so that everybody reads it alike: `-12.5`, not `+1`, `.5` or `1E5`.
+#[must_use]
+pub fn is_plain(number: &[u8]) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    let (mut points, mut before) = (0, b'.');
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' if before != b'.' => points += 1,
+            _ => return false,
+        }
+        before = *byte;
+    }
+    points <= 1 && before != b'.'
+}
+
 /// At most `digits` significant digits, for computed figures in sentences: `60.14`, `0.0012`.
 #[must_use]
 pub fn rounded(x: f64, digits: usize) -> String {
@@ -125,6 +141,18 @@ pub fn count(n: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_everybody_reads_alike_is_plain() {
+        for plain in ["0", "-0", "12", "-12.5", "0.25", "007.10"] {
+            assert!(is_plain(plain.as_bytes()), "{plain}");
+        }
+        #[rustfmt::skip]
+        let others = ["", "-", ".", "1.", ".5", "-.5", "+1", "1e5", "1E5", "1.2.3", "1..2", " 1", "--1", "nan", "inf", "0x1"];
+        for other in others {
+            assert!(!is_plain(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn shown_text_cannot_break_a_line_or_drive_a_terminal() {

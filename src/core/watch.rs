@@ -230,6 +230,15 @@ impl Watch {
         self.json().is_none() && names.any(|name| self.times.iter().any(|time| time == name))
     }
 
+    /// Whether a field of that name may belong to a reading, be it its metric or its value.
+    pub(crate) fn may_be_read(&self, name: &[u8]) -> bool {
+        match self.values() {
+            Values::Numbers => self.may_be_metric(name),
+            Values::Named(names) => names.contains(name),
+            Values::Pair { metric, value } => name == metric || name == value,
+        }
+    }
+
     /// Where the device stands, the first one present.
     pub(crate) fn devices(&self) -> &[Vec<u8>] {
         &self.devices
@@ -249,7 +258,7 @@ impl Watch {
     }
 
     /// Whether a field that is a number may be a metric where none were named.
-    pub(crate) fn may_be_metric(&self, name: &[u8]) -> bool {
+    fn may_be_metric(&self, name: &[u8]) -> bool {
         let is = |field: &Option<Vec<u8>>| field.as_deref() == Some(name);
         !(DEVICES.contains(&name)
             || TIMES.contains(&name)

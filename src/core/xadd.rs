@@ -9,6 +9,14 @@ pub struct Layout {
     pub fields: usize,
     /// Trimming leaves the new entry in the stream.
     pub keeps: bool,
+    /// The server chooses the id (`*`).
+    pub chosen: bool,
+}
+
+/// Whether a word is that keyword, in whatever case. Most clients write it in capitals, as it is given here.
+#[must_use]
+pub fn is(word: &[u8], keyword: &[u8]) -> bool {
+    word.len() == keyword.len() && (word == keyword || word.eq_ignore_ascii_case(keyword))
 }
 
 /// Reads the words of an XADD that the server will accept; `None` for one with an option that is not known here, and for one
@@ -17,12 +25,13 @@ pub fn layout<'a>(word: impl Fn(usize) -> &'a [u8], words: usize) -> Option<Layo
     let (mut at, mut keeps) = (2, true);
     while at + 1 < words {
         let (option, next) = (word(at), at + 1);
-        let is = |keyword: &str| option.eq_ignore_ascii_case(keyword.as_bytes());
+        let is = |keyword: &str| is(option, keyword.as_bytes());
         if let [b'*'] | [b'0'..=b'9', ..] = option {
             let whole = next < words && (words - next).is_multiple_of(2);
             return whole.then_some(Layout {
                 fields: next,
                 keeps,
+                chosen: option == b"*",
             });
         }
         if is("MAXLEN") || is("MINID") {
@@ -48,6 +57,15 @@ pub fn layout<'a>(word: impl Fn(usize) -> &'a [u8], words: usize) -> Option<Layo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_server_chooses_an_id_that_is_only_a_star() {
+        for (id, chosen) in [("*", true), ("5-*", false), ("5-1", false), ("5", false)] {
+            let words: [&[u8]; 5] = [b"XADD", b"s", id.as_bytes(), b"f", b"1"];
+            let layout = layout(|at| words[at], words.len()).unwrap();
+            assert_eq!(layout.chosen, chosen, "{id}");
+        }
+    }
 
     fn read(command: &str) -> Option<(String, bool)> {
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();

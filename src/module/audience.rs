@@ -9,7 +9,7 @@ use std::ptr;
 
 use redis_module::raw;
 
-use crate::server::{Ctx, OK, api};
+use crate::server::{Ctx, Flags, OK, api};
 use crate::state::{State, with};
 
 /// Redis 7.2 to 8.2 and Valkey 8 (which says that it is Redis 7.2) begin replication as described.
@@ -27,8 +27,8 @@ pub(crate) enum Audience {
 
 impl Audience {
     /// Whether what a command's job passes on now reaches anybody.
-    pub(crate) fn hears(ctx: Ctx) -> bool {
-        if ctx.writes_aof() {
+    pub(crate) fn hears(ctx: Ctx, flags: Flags) -> bool {
+        if flags.writes_aof() {
             return true;
         }
         let (known, cluster) = with(|state| (state.audience, state.cluster));
@@ -46,7 +46,18 @@ impl State {
     /// Replication may be about to begin.
     pub(crate) fn forget_audience(&mut self) {
         self.audience = Audience::Unknown;
+        self.leads = None;
     }
+}
+
+/// Whether this server takes the decisions on what a client's own command does. It does until it follows a master or loads a
+/// file, of which it tells.
+pub(crate) fn leads(ctx: Ctx) -> bool {
+    with(|state| state.leads).unwrap_or_else(|| {
+        let leads = ctx.decides();
+        with(|state| state.leads = Some(leads));
+        leads
+    })
 }
 
 fn ask(ctx: Ctx) -> Audience {

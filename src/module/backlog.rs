@@ -14,28 +14,27 @@
 //! the stream goes and is taken back where it is read on. (Dead letters would not do: they need a stream that may be on the
 //! other node, or is on none and can be created on neither.)
 //! A note is made right after the SETSLOT that has the slot leave, or with the cursor, and never put later than one that came
-//! along: a stream may go on before it could be read. While the cluster is down nothing is read: nothing could be written.
+//! along: a stream may go on before it could be read. A stream that a search has not come to yet gets both before the MIGRATE
+//! that sends it. While the cluster is down nothing is read: nothing could be written.
 //!
 //! It is longer than other files, as reading, noting and storing work on the same few cursors.
 
-use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anomaly_core::Error;
 use anomaly_core::command::Reply;
-use anomaly_core::glob;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::watch::{Watch, Watches};
 use redis_module::raw;
 
 use crate::fence::guard;
 use crate::hook::{self, Captured};
-use crate::moving::{self, Slot};
-use crate::scan;
-use crate::server::{Called, Ctx, Entries, Key, Mode, Str, borrowed};
+use crate::moving::{self, OnTheMove, Slot};
+use crate::search::{self, Search};
+use crate::server::{Called, Ctx, Entries, Entry, Key, Mode, Served, Str, borrowed};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 
@@ -45,18 +44,12 @@ const SLICE: Duration = Duration::from_micros(200);
 const PAUSE: i64 = 1;
 /// Entries that are fetched at a time.
 const BATCH: usize = 16;
+/// Streams that are looked through at a time for such as leave.
+const SOME: usize = 50;
+/// Fields of the entries that are fetched at a time, about.
+const FIELDS: usize = 64;
 /// The consumer group whose position is the first id that is yet to be read of a stream that moves.
 const UNREAD: &[u8] = b"anomaly:unread";
-
-/// A walk over the keyspace of a database for streams to read.
-pub(crate) struct Search {
-    pub(crate) db: c_int,
-    pub(crate) pattern: Vec<u8>,
-    pub(crate) from: StreamId,
-    walk: Option<scan::Walk>,
-    /// Streams that were added to meanwhile: a walk need not visit what was not there when it began.
-    met: BTreeSet<Vec<u8>>,
-}
 
 /// Where the reading of a stream stands.
 #[derive(Clone, Copy)]
@@ -70,7 +63,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    fn at(next: StreamId, read: u64) -> Self {
+    pub(crate) fn at(next: StreamId, read: u64) -> Self {
         Self {
             next,
             read,
@@ -79,33 +72,20 @@ impl Cursor {
     }
 }
 
-impl Search {
-    pub(crate) fn new(db: c_int, pattern: &[u8], from: StreamId) -> Self {
-        Self {
-            db,
-            pattern: pattern.to_vec(),
-            from,
-            walk: None,
-            met: BTreeSet::new(),
-        }
-    }
-}
-
 /// Whether a cursor will come to the new entries of a stream, which is read by that watch.
-pub(crate) fn will_read(db: c_int, stream: &[u8], watch: &Watch) -> bool {
+pub(crate) fn will_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
     with(|state| {
         if state.searches.is_empty() && state.cursors.is_empty() {
             return false;
         }
+        let stream = stream.bytes();
         if state.cursors.contains_key(&(db, stream.to_vec())) {
             return true;
         }
         let mut searches = state.searches.iter_mut();
         let search = searches.find(|search| search.db == db && search.pattern == watch.pattern());
         search.is_some_and(|search| {
-            if !search.met.contains(stream) {
-                search.met.insert(stream.to_vec());
-            }
+            search.meet(stream);
             true
         })
     })
@@ -139,47 +119,19 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         if ctx.decides() && ctx.may_write() {
             let start = Start::now();
             let end = start.plus(SLICE);
-            if search(ctx, end) {
-                read(ctx, end);
+            if search::go_on(ctx, end) {
+                while read(ctx, end) && Instant::now() < end {}
             }
             with(|state| state.counts.backlog.add(&start));
         }
-        note_all(ctx);
+        // What could not be noted at once.
+        let mut after = with(|state| state.noted_up_to.take());
+        note_some(ctx, &moving::on_the_move(ctx), &mut after);
+        with(|state| state.noted_up_to = after);
         if ctx.decides() {
             wake(ctx);
         }
     });
-}
-
-/// Goes on with the first search; whether there is none left.
-fn search(ctx: Ctx, end: Instant) -> bool {
-    let Some(mut search) =
-        with(|state| (!state.searches.is_empty()).then(|| state.searches.remove(0)))
-    else {
-        return true;
-    };
-    if !ctx.select(search.db) {
-        return false;
-    }
-    let mut walk = search.walk.take().unwrap_or_else(scan::Walk::new);
-    let over = walk.go_on(ctx, end, |name| glob::matches(&search.pattern, name));
-    if !over {
-        search.walk = Some(walk);
-        with(|state| state.searches.insert(0, search));
-        return false;
-    }
-    let mut found = walk.found();
-    found.append(&mut search.met);
-    pass_on(ctx, &["FOUND"], &search.pattern);
-    for stream in found {
-        let name = ctx.string(&stream);
-        let is_stream = Key::open(ctx, name.borrow(), Mode::Look).is_stream();
-        let watch = with(|state| state.watch_of(&stream));
-        if is_stream && watch.is_some_and(|watch| watch.pattern() == search.pattern) {
-            move_to(ctx, (search.db, stream), Some(Cursor::at(search.from, 0)));
-        }
-    }
-    false
 }
 
 /// An entry of a stream that cannot be taken in now is read later, and with it what is added until then.
@@ -203,7 +155,7 @@ pub(crate) fn is_put_off(place: &Place) -> bool {
 /// A stream has come from another node, whose slot is yet to come: when it is here, what was not read there is read, and what
 /// is added until then.
 pub(crate) fn came(ctx: Ctx, stream: Str<'_>) {
-    let cluster = with(|state| state.cluster && state.watch_of(stream.bytes()).is_some());
+    let cluster = with(|state| state.cluster && state.watched(stream.bytes()).is_some());
     if !cluster || !ctx.decides() || moving::slot(ctx, stream.bytes()) != Slot::Coming {
         return;
     }
@@ -234,21 +186,32 @@ unsafe extern "C" fn on_note(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
 }
 
 /// Notes in all streams that leave how far they were read: also while there are others to read, which may take long.
-fn note_all(ctx: Ctx) {
-    if !ctx.decides() || ctx.is_paused() {
-        return;
+pub(crate) fn note_all(ctx: Ctx) {
+    let (moves, mut after) = (moving::on_the_move(ctx), None);
+    while note_some(ctx, &moves, &mut after) {}
+}
+
+/// The same for some of the streams after that one, which becomes the last of them; whether there are more.
+fn note_some(ctx: Ctx, moves: &OnTheMove, after: &mut Option<Place>) -> bool {
+    if moves.is_empty() || !ctx.decides() || ctx.is_paused() {
+        *after = None;
+        return false;
     }
-    let moves = moving::on_the_move(ctx);
-    if moves.is_empty() {
-        return;
-    }
-    let leave: Vec<Place> = with(|state| {
-        let cursors = state.cursors.iter().filter(|(_, cursor)| !cursor.noted);
-        let places = cursors.map(|(place, _)| place);
-        let leave = places.filter(|(_, stream)| moves.slot(stream) == Slot::Leaving);
-        leave.cloned().collect()
+    let (leave, last) = with(|state| {
+        let from = after.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let some = state.cursors.range((from, Bound::Unbounded)).take(SOME);
+        let (mut leave, mut last) = (Vec::new(), None);
+        for (place, cursor) in some {
+            if !cursor.noted && moves.slot(&place.1) == Slot::Leaving {
+                leave.push(place.clone());
+            }
+            last = Some(place);
+        }
+        (leave, last.cloned())
     });
     leave.iter().for_each(|place| note(ctx, place));
+    *after = last;
+    after.is_some()
 }
 
 /// Notes in a stream that leaves how far it was read.
@@ -276,6 +239,20 @@ fn note(ctx: Ctx, place: &Place) {
     });
 }
 
+/// A MIGRATE is about to run: what is searched for and leaves is to be read where it arrives, from where it would be here.
+pub(crate) fn send(ctx: Ctx, keys: &[Vec<u8>]) {
+    if with(|state| state.searches.is_empty()) || !ctx.decides() || ctx.is_paused() {
+        return;
+    }
+    let (db, moves) = (ctx.db(), moving::on_the_move(ctx));
+    for key in keys {
+        let place = (db, key.clone());
+        if moves.slot(key) == Slot::Leaving && search::end_for(ctx, &place) {
+            note(ctx, &place);
+        }
+    }
+}
+
 /// Takes back what was noted in a stream, here or where it came from.
 fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
     if !with(|state| state.cluster) {
@@ -290,78 +267,98 @@ fn take_note(ctx: Ctx, stream: &[u8], cursor: &mut Cursor) {
     }
 }
 
-/// The first stream that can be read: not one whose slot moves, nor any while the cluster is down.
+/// The first stream that can be read: not one whose slot moves, nor any while the cluster is down. Where it takes long to
+/// find, the next slice goes on with that.
 fn next_cursor(ctx: Ctx, end: Instant) -> Option<(Place, Cursor)> {
     let moves = moving::on_the_move(ctx);
-    let mut after = Bound::Unbounded;
+    let mut after = with(|state| state.passed_over.take());
     loop {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (place, cursor) = with(|state| {
-            let mut rest = state.cursors.range((after, Bound::Unbounded));
-            let found = rest.find(|((_, stream), _)| moves.slot(stream) == Slot::Settled);
-            found.map(|(place, cursor)| (place.clone(), *cursor))
+            let mut rest = state.cursors.range((from, Bound::Unbounded));
+            rest.next().map(|(place, cursor)| (place.clone(), *cursor))
         })?;
-        if ctx.select(place.0) && !is_held_up(ctx, &place.1) {
+        if moves.slot(&place.1) == Slot::Settled
+            && ctx.select(place.0)
+            && !is_held_up(ctx, &place.1)
+        {
             return Some((place, cursor));
         }
         if Instant::now() >= end {
+            with(|state| state.passed_over = Some(place));
             return None;
         }
-        after = Bound::Excluded(place);
+        after = Some(place);
     }
 }
 
 /// Whether nothing can be written in the slot of a stream: the cluster is down. One that has gone is not waited for.
 fn is_held_up(ctx: Ctx, stream: &[u8]) -> bool {
     let name = ctx.string(stream);
-    with(|state| state.cluster) && Key::exists(ctx, name.borrow()) && !ctx.serves(name.borrow())
+    with(|state| state.cluster)
+        && Key::exists(ctx, name.borrow())
+        && ctx.serves(name.borrow()) != Served::Here
 }
 
-/// Reads on in the first stream.
-fn read(ctx: Ctx, end: Instant) {
-    let Some((place, mut cursor)) = next_cursor(ctx, end) else {
-        return;
+/// Reads on in the first stream; whether there is one.
+fn read(ctx: Ctx, end: Instant) -> bool {
+    let Some((place, cursor)) = next_cursor(ctx, end) else {
+        return false;
     };
-    let (db, stream) = &place;
-    let watch = with(|state| state.watch_of(stream));
+    let cursor = read_from(ctx, &place, cursor, end);
+    move_to(ctx, place, cursor);
+    true
+}
+
+/// Reads on in a stream; where it stands then, unless it is at its end.
+fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Option<Cursor> {
+    let (db, stream) = place;
+    let watched = with(|state| state.watched_once(stream));
     let name = ctx.string(stream);
-    let Some(watch) = watch.filter(|_| ctx.select(*db)) else {
-        return move_to(ctx, place, None);
-    };
+    let watched = watched.filter(|_| ctx.select(*db))?;
     take_note(ctx, stream, &mut cursor);
     loop {
         // The walk is over before anything is written: writing may move what it stands on.
-        let entries: Vec<_> = {
+        let (entries, all) = {
             let key = Key::open(ctx, name.borrow(), Mode::Look);
-            Entries::from(&key, cursor.next)
-                .map_or_else(Vec::new, |entries| entries.take(BATCH).collect())
+            Entries::from(&key, cursor.next).map_or((Vec::new(), true), some)
         };
-        let all = entries.len() < BATCH;
         for (id, entry) in entries {
             let after = id.next();
             let captured = Captured {
                 db: *db,
                 stream: name.borrow().hold(),
-                watch: Arc::clone(&watch),
+                watched: Rc::clone(&watched),
                 entry,
             };
             hook::take_in(ctx, &captured);
             cursor.read += 1;
-            let Some(next) = after else {
-                return move_to(ctx, place, None);
-            };
-            cursor.next = next;
+            cursor.next = after?;
             if Instant::now() >= end {
-                return move_to(ctx, place, Some(cursor));
+                return Some(cursor);
             }
         }
         if all {
-            return move_to(ctx, place, None);
+            return None;
         }
     }
 }
 
+/// Some of what is left of a stream, and whether that is all.
+fn some(mut left: Entries<'_>) -> (Vec<(StreamId, Entry)>, bool) {
+    let (mut entries, mut fields) = (Vec::new(), 0);
+    while entries.len() < BATCH && fields < FIELDS {
+        let Some((id, entry)) = left.next() else {
+            return (entries, true);
+        };
+        fields += entry.fields.len() / 2;
+        entries.push((id, entry));
+    }
+    (entries, false)
+}
+
 /// Notes where the reading of a stream stands, here and in the transaction.
-fn move_to(ctx: Ctx, place: Place, cursor: Option<Cursor>) {
+pub(crate) fn move_to(ctx: Ctx, place: Place, cursor: Option<Cursor>) {
     let (_, stream) = &place;
     match cursor {
         Some(Cursor { next, read, .. }) => {
@@ -372,7 +369,7 @@ fn move_to(ctx: Ctx, place: Place, cursor: Option<Cursor>) {
     with(|state| state.set_cursor(place, cursor));
 }
 
-fn pass_on(ctx: Ctx, words: &[&str], name: &[u8]) {
+pub(crate) fn pass_on(ctx: Ctx, words: &[&str], name: &[u8]) {
     let mut args: Vec<_> = words
         .iter()
         .take(1)

@@ -96,10 +96,7 @@ pub(crate) fn holds_model(key: *mut raw::RedisModuleKey) -> bool {
 
 /// The model at a key opened to be changed, a new one where there is no key.
 pub(crate) fn model_or_new(key: &mut Key) -> Result<&mut Model, Error> {
-    if holds_model(key.raw()) {
-        return model(key)?.ok_or(Error::WrongType);
-    }
-    if key.is_empty() {
+    if !holds_model(key.raw()) && key.is_empty() {
         // SAFETY: the key is open for writing; the value is the server's from here on.
         unsafe {
             let value = give(Model::default());

@@ -6,15 +6,15 @@ use std::ffi::CStr;
 use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
-use anomaly_core::text::number;
+use anomaly_core::text::{is_plain, number};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
-use crate::keyspace;
 use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
+use crate::{keyspace, moving};
 
 /// Whether TimeSeries is there.
 pub(crate) fn series_available(ctx: Ctx) -> bool {
@@ -91,7 +91,16 @@ impl<'a> Words<'a> {
         }
     }
 
-    fn at(&self) -> Str<'_> {
+    pub(crate) fn source(&self) -> Option<&'a Source<'a>> {
+        self.source
+    }
+
+    /// The name of the sensor's series.
+    pub(crate) fn series(&self) -> OwnedStr {
+        self.ctx.string(&key::series(self.sensor.bytes()))
+    }
+
+    pub(crate) fn at(&self) -> Str<'_> {
         // TimeSeries takes no leading zeros.
         self.at.get(
             |at| !at.starts_with(b"0"),
@@ -99,21 +108,11 @@ impl<'a> Words<'a> {
         )
     }
 
-    fn value(&self) -> Str<'_> {
+    pub(crate) fn value(&self) -> Str<'_> {
         self.value.get(is_plain, || {
             self.ctx.string(number(self.reading.value).as_bytes())
         })
     }
-}
-
-/// Whether a number is written so that everybody reads it alike: `-12.5`, not `+1`, `.5` or `1E5`.
-fn is_plain(number: &[u8]) -> bool {
-    let digits = number.strip_prefix(b"-").unwrap_or(number);
-    let mut parts = digits.split(|byte| *byte == b'.');
-    let is_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    parts.next().is_some_and(is_digits)
-        && parts.next().is_none_or(is_digits)
-        && parts.next().is_none()
 }
 
 /// What became of a reading's sample.
@@ -132,7 +131,7 @@ pub(crate) enum Archived {
 ///
 /// The profile is that of the sensor; without one it is looked for, should the series have to be created.
 pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) -> Archived {
-    let series = ctx.string(&key::series(words.sensor.bytes()));
+    let series = words.series();
     let (at, value) = (words.at(), words.value());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
     let exists = Key::exists(ctx, series.borrow());
@@ -169,19 +168,13 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) ->
     }
 }
 
-/// Writes readings to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
+/// Writes samples (series, time, value) to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
 /// yet to be written by [`archive`], which also tells why it cannot be.
 ///
 /// What has a time of its own needs no word on duplicates: should somebody else have written a sample of that very time, the
 /// series' own policy decides, and is LAST where we made it; where it refuses, [`archive`] overrules it.
-pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = Words<'a>>) -> Vec<bool> {
-    let all: Vec<(OwnedStr, Words<'a>)> = all
-        .map(|words| (ctx.string(&key::series(words.sensor.bytes())), words))
-        .collect();
-    let add: Vec<Str<'_>> = all
-        .iter()
-        .flat_map(|(series, words)| [series.borrow(), words.at(), words.value()])
-        .collect();
+pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = [Str<'a>; 3]>) -> Vec<bool> {
+    let add: Vec<Str<'_>> = all.flatten().collect();
     let done = ctx.call_for_each(c"TS.MADD", &add);
     with(|state| state.counts.archived += done.iter().filter(|done| **done).count() as u64);
     done
@@ -301,7 +294,12 @@ pub(crate) fn tell(ctx: Ctx, sensor: Str<'_>, alert: &Alert) {
 fn write(ctx: Ctx, sensor: &[u8], alert: &Alert) {
     let stream = with(|state| key::alerts(&state.settings.alerts_key, sensor, state.cluster));
     let fields = alert.fields.iter().map(|(name, value)| (*name, &value[..]));
-    match append(ctx, &stream, fields) {
+    // What is told of a deletion cannot be refused before.
+    let called = match moving::check_alert(ctx, sensor) {
+        Ok(()) => append(ctx, &stream, fields),
+        Err(error) => Called::Refused(error.to_string()),
+    };
+    match called {
         Called::Refused(why) => {
             failed(ctx, "an alert could not be written", &why);
             with(|state| state.counts.alert_failures += 1);

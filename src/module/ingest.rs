@@ -15,7 +15,7 @@ use crate::audience::Audience;
 use crate::effects::{Archived, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
-use crate::{datatype, effects, fence, hook, moving, silence};
+use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
 #[derive(Clone, Copy)]
@@ -47,6 +47,12 @@ pub(crate) struct Taken<'a> {
     pub(crate) profile: Option<Arc<Profile>>,
 }
 
+impl Taken<'_> {
+    fn is_archived(&self) -> bool {
+        self.archive && effects::archives()
+    }
+}
+
 /// Takes in a reading of a client's, decides what it means and does what follows.
 pub(crate) fn decide<'a>(
     ctx: Ctx,
@@ -54,10 +60,24 @@ pub(crate) fn decide<'a>(
     outcome: &mut Outcome,
 ) -> Result<Taken<'a>, Error> {
     let taken = judge(ctx, given, outcome).or_else(|error| broken(ctx, given, error))?;
-    let archived = archive(ctx, &taken);
-    tell(ctx, &taken, outcome, archived, Audience::hears(ctx));
+    let flags = ctx.asked();
+    let heard = Audience::hears(ctx, flags);
+    let archived = if flags.is_pressed() {
+        archive(ctx, &taken)
+    } else {
+        archive_in_time(ctx, &taken, outcome, heard)
+    };
+    if heard {
+        pass_on(ctx, &taken, archived);
+    } else if given.source.is_none() {
+        count_as_change(ctx);
+    }
+    tell(ctx, &taken, outcome);
     Ok(taken)
 }
+
+/// Samples of one command that need not wait for those of others: to write them at once costs less then.
+const ENOUGH: usize = 16;
 
 /// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
 pub(crate) struct Batch<'a> {
@@ -97,34 +117,43 @@ impl<'a> Batch<'a> {
 
     /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
     pub(crate) fn settle(&mut self) {
-        let (ctx, heard) = (self.ctx, Audience::hears(self.ctx));
-        let archived = if effects::archives() {
-            self.archive()
-        } else {
-            Vec::new()
-        };
+        let (ctx, flags) = (self.ctx, self.ctx.asked());
+        let heard = Audience::hears(ctx, flags);
+        let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
+        let archived = if together { self.archive() } else { Vec::new() };
         let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
         let quiet = Outcome::default();
         for (at, taken) in self.taken.drain(..).enumerate() {
             let outcome = told.next_if(|(reading, _)| *reading == at);
             let outcome = outcome.as_ref().map_or(&quiet, |(_, outcome)| outcome);
-            tell(
-                ctx,
-                &taken,
-                outcome,
-                archived.next().unwrap_or(Archived::No),
-                heard,
-            );
+            let archived = if together {
+                archived.next().unwrap_or(Archived::No)
+            } else {
+                archive_in_time(ctx, &taken, outcome, heard)
+            };
+            if heard {
+                pass_on(ctx, &taken, archived);
+            } else {
+                count_as_change(ctx);
+            }
+            tell(ctx, &taken, outcome);
         }
     }
 
     /// Readings in a row that are the newest of series which exist go to TimeSeries together, the others one by one.
     fn archive(&self) -> Vec<Archived> {
+        samples::settle();
         let mut archived = Vec::with_capacity(self.taken.len());
-        let together = |taken: &Taken<'_>| taken.archive && taken.newest;
+        let together = |taken: &Taken<'_>| taken.is_archived() && taken.newest;
         for run in self.taken.chunk_by(|a, b| together(a) == together(b)) {
             let done = if run.len() > 1 && run.first().is_some_and(together) {
-                effects::archive_all(self.ctx, run.iter().map(|taken| words(self.ctx, taken)))
+                let all: Vec<_> = run.iter().map(|taken| words(self.ctx, taken)).collect();
+                let series: Vec<_> = all.iter().map(Words::series).collect();
+                let samples = series.iter().zip(&all);
+                effects::archive_all(
+                    self.ctx,
+                    samples.map(|(series, words)| [series.borrow(), words.at(), words.value()]),
+                )
             } else {
                 Vec::new()
             };
@@ -148,12 +177,13 @@ fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<
         ..
     } = given;
     let (name, now) = (sensor.bytes(), ctx.now());
-    let (at, reserved) = with(|state| {
+    samples::settle_before(name);
+    let (at, reserved, cluster) = with(|state| {
         if state.cluster {
             key::check_slot(&state.settings.alerts_key, name)?;
         }
         let at = when.resolve(now, state.settings.max_future)?;
-        Ok::<_, Error>((at, state.writes(name)))
+        Ok::<_, Error>((at, state.writes(name), state.cluster))
     })?;
     if reserved && !Key::exists(ctx, sensor) {
         return Err(Error::Reserved { key: name.to_vec() });
@@ -162,7 +192,9 @@ fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<
         check_room(ctx, sensor)?;
     }
     let reading = Reading { at, value };
-    moving::check_reading(ctx, sensor, reading)?;
+    if cluster {
+        moving::check_reading(ctx, sensor, reading)?;
+    }
     take(ctx, given, reading, Some(now), outcome)
 }
 
@@ -189,23 +221,51 @@ fn words<'a>(ctx: Ctx, taken: &Taken<'a>) -> Words<'a> {
 
 /// Writes a reading to its series, where it is to be.
 fn archive(ctx: Ctx, taken: &Taken<'_>) -> Archived {
-    if taken.archive && effects::archives() {
-        effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
-    } else {
-        Archived::No
+    if !taken.is_archived() {
+        return Archived::No;
     }
+    samples::settle();
+    effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
 }
 
-/// Passes a reading on, and writes the alert if there is one.
-fn tell(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, archived: Archived, heard: bool) {
-    let source = taken.given.source;
-    if heard {
-        effects::replicate(ctx, &words(ctx, taken), archived, taken.arrival);
-    } else if source.is_none() {
-        // An entry of a stream was itself a change that the server has counted. A command's own is counted by passing the
-        // command on, which goes nowhere, and unlike `_apply` costs nothing then.
-        ctx.replicate_verbatim();
+/// The same, but the sample may wait for others.
+fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> Archived {
+    if taken.is_archived() && put_off(ctx, taken, outcome, heard) {
+        return Archived::Yes;
     }
+    archive(ctx, taken)
+}
+
+/// Has the sample of a reading wait for others, if it is the newest of a series that exists, and raises no alert. Whoever
+/// hears is told that it is there: with them as here it can only fail for what the series is. But to create one is told apart.
+fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> bool {
+    if !taken.newest || outcome.transition.is_some() {
+        return false;
+    }
+    let words = words(ctx, taken);
+    let series = words.series();
+    let exists = heard && Key::exists(ctx, series.borrow());
+    if heard && !exists {
+        return false;
+    }
+    samples::wait(ctx, &words, series, exists, taken.reading);
+    true
+}
+
+/// Passes a reading on to whoever hears.
+fn pass_on(ctx: Ctx, taken: &Taken<'_>, archived: Archived) {
+    effects::replicate(ctx, &words(ctx, taken), archived, taken.arrival);
+}
+
+/// Has the server count a reading of a command as a change, for `save`, where nobody hears: by passing the command on, which
+/// goes nowhere, and unlike `_apply` costs nothing then. An entry of a stream was itself such a change.
+fn count_as_change(ctx: Ctx) {
+    ctx.replicate_verbatim();
+}
+
+/// Writes the alert of a reading, if there is one.
+fn tell(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome) {
+    let source = taken.given.source;
     let (Some(_), Some(profile)) = (&outcome.transition, &taken.profile) else {
         return;
     };
@@ -242,7 +302,9 @@ pub(crate) fn apply(
         value: given.value,
     };
     let taken = take(ctx, given, reading, arrival, &mut outcome)?;
-    if archived {
+    let waits = archived && !ctx.asked().is_pressed() && put_off(ctx, &taken, &outcome, true);
+    if archived && !waits {
+        samples::settle();
         effects::archive(ctx, &words(ctx, &taken), taken.profile.as_deref());
     }
     if let Some((event, _)) = &outcome.transition {

@@ -17,7 +17,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{backlog, datatype, effects, moving, silence};
+use crate::{backlog, datatype, effects, moving, samples, silence};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -42,6 +42,7 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_SWAPDB, on_swap)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_PERSISTENCE, on_save)
             | subscribe_to(
                 ctx,
                 raw::REDISMODULE_EVENT_REPLICA_CHANGE,
@@ -144,6 +145,14 @@ unsafe extern "C" fn on_key_event(
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, key) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         let db = ctx.db();
+        // A stream that has come to lie at this name has the last id that it brings; whatever else happened, it is no harm to
+        // read one.
+        if !matches!(
+            event.to_bytes(),
+            b"del" | b"expire" | b"persist" | b"expired" | b"evicted"
+        ) {
+            with(|state| state.forget_last_id(key.bytes()));
+        }
         match event.to_bytes() {
             b"rename_to" | b"move_to" => {
                 arrived(ctx, key, false);
@@ -218,7 +227,10 @@ unsafe extern "C" fn on_loading(
         raw::REDISMODULE_SUBEVENT_LOADING_REPL_START,
     ];
     guard((), || {
-        with(|state| state.forget_audience());
+        with(|state| {
+            state.forget_audience();
+            state.forget_last_ids();
+        });
         if starts.contains(&what) {
             with(|state| state.forget_data());
         } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED
@@ -288,6 +300,7 @@ unsafe extern "C" fn on_swap(
             }
         };
         with(|state| {
+            state.forget_last_ids();
             let open = std::mem::take(&mut state.open);
             state.open = open
                 .into_iter()
@@ -326,8 +339,23 @@ unsafe extern "C" fn on_module_change(
     guard((), || {
         // SAFETY: the server gives a live context.
         let missing = !effects::series_available(unsafe { Ctx::new(ctx) });
-        with(|state| state.series_missing = missing);
+        with(|state| {
+            state.series_missing = missing;
+            state.arguments.doubt_ids();
+        });
     });
+}
+
+/// The server saves without a fork, as at its end. In a child nothing waits.
+unsafe extern "C" fn on_save(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_PERSISTENCE_SYNC_RDB_START {
+        guard((), samples::settle);
+    }
 }
 
 /// The file that a rewrite of the AOF writes has a place for rules in its RDB preamble, or else with the first sensor.
@@ -393,7 +421,10 @@ unsafe extern "C" fn on_role_change(
     _: *mut c_void,
 ) {
     guard((), || {
-        with(|state| state.forget_audience());
+        with(|state| {
+            state.forget_audience();
+            state.forget_last_ids();
+        });
         moving::suspect();
         // SAFETY: the server gives a live context.
         let ctx = unsafe { Ctx::new(ctx) };

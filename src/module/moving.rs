@@ -7,9 +7,12 @@
 //! ([`crate::backlog`]).
 //!
 //! A reading pays for this with one look at a flag: a command filter sees CLUSTER SETSLOT before it runs, and only from then
-//! until no slot of this node moves any more is the server asked. Valkey does what SETSLOT says only when the replicas have
-//! heard of it, without calling the filter again: for as long as that may take, no answer is the last. The filter sees MIGRATE
-//! too: a sensor that is sent away is not deleted, its episode goes on elsewhere.
+//! until no slot of this node moves any more is the server asked. The filter sees MIGRATE too: a sensor that is sent away is
+//! not deleted, its episode goes on elsewhere.
+//!
+//! What SETSLOT says may come true later, without the filter being called again: in a transaction, while clients are paused,
+//! and on Valkey, which has the replicas hear of it first. Its client tells: as long as it waits, or is in a transaction, a
+//! slot that is to leave is taken for one that leaves, so that whoever moves its keys at once does no harm.
 
 use std::ffi::c_int;
 use std::time::{Duration, Instant};
@@ -18,7 +21,7 @@ use anomaly_core::{Error, Reading, key};
 use redis_module::raw;
 
 use crate::fence::guard;
-use crate::server::{Ctx, Key, Mode, Str, api};
+use crate::server::{Client, Ctx, Filtered, Key, Mode, OwnCtx, Str, User, api};
 use crate::state::with;
 use crate::{backlog, datatype, effects};
 
@@ -27,17 +30,24 @@ use crate::{backlog, datatype, effects};
 pub(crate) struct Moves {
     /// A slot of this node may be on the move.
     suspected: bool,
-    /// Until then a SETSLOT may be yet to take effect.
-    awaited: Option<Instant>,
+    /// Each SETSLOT that may be yet to take effect.
+    announced: Vec<Announced>,
     /// The words of a MIGRATE that is about to run, or has just run.
     sent: Vec<Vec<u8>>,
     /// A filter is given none.
     ctx: Option<OwnCtx>,
 }
 
-/// A context that lives as long as the server.
-#[derive(Clone, Copy)]
-struct OwnCtx(*mut raw::RedisModuleCtx);
+/// A SETSLOT that was seen before it ran.
+struct Announced {
+    client: u64,
+    /// The slot that is to leave, if that is what it says.
+    leaves: Option<u16>,
+    /// Its client was seen to wait.
+    waited: bool,
+    /// Since when it is not seen to wait.
+    over: Option<Instant>,
+}
 
 impl Moves {
     /// Whether a sensor leaves the keyspace because it is sent to another node.
@@ -46,12 +56,24 @@ impl Moves {
     }
 }
 
-/// How long Valkey's SETSLOT waits for replicas unless it is told otherwise, in ms.
-const SETSLOT_TIMEOUT: u64 = 2000;
-/// Longest that is reckoned with, in ms.
-const LONGEST_TIMEOUT: u64 = 60_000;
-/// What is added to it: a timeout is noticed late.
-const SLACK: Duration = Duration::from_millis(500);
+/// A client whose wait is over is no longer seen to wait a little before its command runs, and others may run between.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+impl Announced {
+    /// Whether it may be yet to take effect, as far as its client tells.
+    fn is_pending(&mut self) -> bool {
+        if Client(self.client).waits() {
+            (self.waited, self.over) = (true, None);
+            return true;
+        }
+        self.over.get_or_insert_with(Instant::now).elapsed() < BETWEEN
+    }
+
+    /// The slot that is taken for one that leaves.
+    fn leaving(&self) -> Option<u16> {
+        self.leaves.filter(|_| self.waited)
+    }
+}
 
 /// Where the slot of a key stands, as this node sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +91,10 @@ pub(crate) fn listen(ctx: Ctx) {
         return;
     }
     suspect();
+    with(|state| state.moves.ctx = Some(OwnCtx::of(ctx)));
     let not_ours = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
-    // SAFETY: a live context and a callback of the type the server expects. The context that is made is never freed.
+    // SAFETY: a live context and a callback of the type the server expects.
     unsafe {
-        let own = api!(RedisModule_GetDetachedThreadSafeContext(ctx.raw()));
-        with(|state| state.moves.ctx = Some(OwnCtx(own)));
         api!(RedisModule_RegisterCommandFilter(
             ctx.raw(),
             Some(on_command),
@@ -89,49 +110,99 @@ pub(crate) fn suspect() {
 
 unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
     guard((), || {
-        // SAFETY: the server gives a live command, whose words live as long.
-        let word =
-            |at: c_int| unsafe { Str::new(api!(RedisModule_CommandFilterArgGet(filter, at))) };
-        let name = word(0).bytes();
+        // SAFETY: the server gives a live command.
+        let command = unsafe { Filtered::new(filter) };
+        let name = command.word(0);
         let (moves, migrates) = (
             name.eq_ignore_ascii_case(b"CLUSTER"),
             name.eq_ignore_ascii_case(b"MIGRATE"),
         );
-        // SAFETY: a live command.
-        let words = || unsafe { api!(RedisModule_CommandFilterArgsCount(filter)) };
-        let awaited = (moves && words() > 2 && word(1).bytes().eq_ignore_ascii_case(b"SETSLOT"))
-            .then(|| {
-                let timeout = (3..words() - 1)
-                    .find(|at| word(*at).bytes().eq_ignore_ascii_case(b"TIMEOUT"))
-                    .and_then(|at| std::str::from_utf8(word(at + 1).bytes()).ok()?.parse().ok())
-                    .unwrap_or(SETSLOT_TIMEOUT)
-                    .min(LONGEST_TIMEOUT);
-                Instant::now() + Duration::from_millis(timeout) + SLACK
-            });
-        with(|state| {
+        let announced = with(|state| {
             state.moves.suspected |= moves;
-            state.moves.awaited = state.moves.awaited.max(awaited);
             if !state.moves.sent.is_empty() {
                 state.moves.sent.clear();
             }
+            !state.moves.announced.is_empty()
         });
-        if moves && let Some(own) = with(|state| state.moves.ctx) {
-            // SAFETY: it lives as long as the server.
-            backlog::note_after_this(unsafe { Ctx::new(own.0) });
+        if announced {
+            go_on(command.client());
+        }
+        if moves && command.word(1).eq_ignore_ascii_case(b"SETSLOT") {
+            announce(command);
         }
         if migrates {
-            let sent = (3..words()).map(|at| word(at).bytes().to_vec()).collect();
+            let sent = (3..command.len()).map(|at| command.word(at).to_vec());
+            let sent: Vec<_> = sent.collect();
+            if let Some(ctx) = own_ctx() {
+                backlog::send(ctx, &sent);
+            }
             with(|state| state.moves.sent = sent);
         }
     });
 }
 
-/// The slots of this node that are on the move, as CLUSTER NODES tells of them: `15->-node` or `15-<-node`.
-pub(crate) struct OnTheMove(Vec<String>);
+fn own_ctx() -> Option<Ctx> {
+    with(|state| state.moves.ctx).map(OwnCtx::ctx)
+}
+
+/// A client goes on to its next command: those before have taken effect or failed, unless they are in a transaction.
+fn go_on(client: Client) {
+    let is_its = |before: &Announced| before.client == client.0;
+    if with(|state| state.moves.announced.iter().any(is_its)) && !client.is_in_transaction() {
+        with(|state| state.moves.announced.retain(|before| !is_its(before)));
+    }
+}
+
+/// A SETSLOT is about to run, or to be put in a transaction.
+fn announce(command: Filtered) {
+    let Some(ctx) = own_ctx() else {
+        return;
+    };
+    let client = command.client();
+    let queued = client.is_in_transaction();
+    // Outside a transaction, who may not does not wait for it.
+    let may = || User::of_client(ctx, client).is_some_and(|user| user.may_run(&command.words()));
+    if queued && !may() {
+        return;
+    }
+    let slot = std::str::from_utf8(command.word(2))
+        .ok()
+        .and_then(|slot| slot.parse().ok());
+    let leaves = slot.filter(|_| command.word(3).eq_ignore_ascii_case(b"MIGRATING"));
+    with(|state| {
+        let announced = &mut state.moves.announced;
+        // Its last word on a slot counts, and what took effect or failed a moment ago counts no more.
+        announced.retain(|before| {
+            let same = slot.is_some() && before.leaves == slot;
+            !(same && (before.client == client.0 || before.over.is_some()))
+        });
+        announced.push(Announced {
+            client: client.0,
+            leaves,
+            waited: false,
+            over: None,
+        });
+    });
+    if queued {
+        // What follows in the transaction may send the keys.
+        backlog::note_all(ctx);
+    } else {
+        backlog::note_after_this(ctx);
+    }
+}
+
+/// The slots of this node that are on the move.
+#[derive(Default)]
+pub(crate) struct OnTheMove {
+    /// As CLUSTER NODES tells of them: `15->-node` or `15-<-node`.
+    told: Vec<String>,
+    /// Those that are to leave.
+    announced: Vec<u16>,
+}
 
 impl OnTheMove {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.told.is_empty() && self.announced.is_empty()
     }
 
     /// Where the slot of a key stands.
@@ -139,62 +210,74 @@ impl OnTheMove {
         if self.is_empty() {
             return Slot::Settled;
         }
-        let number = key::slot(key).to_string();
-        let slot = self.0.iter().find_map(|word| {
+        let slot = key::slot(key);
+        let number = slot.to_string();
+        let told = self.told.iter().find_map(|word| {
             let way = word.strip_prefix(&number[..])?;
             if way.starts_with("->-") {
                 return Some(Slot::Leaving);
             }
             way.starts_with("-<-").then_some(Slot::Coming)
         });
-        slot.unwrap_or(Slot::Settled)
+        told.unwrap_or(if self.announced.contains(&slot) {
+            Slot::Leaving
+        } else {
+            Slot::Settled
+        })
     }
 }
 
 /// What is on the move now. Costs nothing while no slot of this node is.
 pub(crate) fn on_the_move(ctx: Ctx) -> OnTheMove {
-    let none = OnTheMove(Vec::new());
     if !with(|state| state.moves.suspected) {
-        return none;
+        return OnTheMove::default();
     }
     let Some(nodes) = ctx.cluster_nodes() else {
-        return none;
+        return OnTheMove::default();
     };
     let own = nodes.lines().find(|line| {
         let flags = line.split(' ').nth(2).unwrap_or_default();
         flags.split(',').any(|flag| flag == "myself")
     });
-    let moves: Vec<String> = own
+    let told: Vec<String> = own
         .unwrap_or_default()
         .split(' ')
         .filter_map(|word| word.strip_prefix('['))
         .map(str::to_owned)
         .collect();
-    if moves.is_empty() {
-        with(|state| {
-            if state
-                .moves
-                .awaited
-                .is_none_or(|until| until < Instant::now())
-            {
-                (state.moves.suspected, state.moves.awaited) = (false, None);
-            }
-        });
-    }
-    OnTheMove(moves)
+    let announced = with(|state| {
+        let moves = &mut state.moves;
+        moves.announced.retain_mut(Announced::is_pending);
+        moves.suspected = !told.is_empty() || !moves.announced.is_empty();
+        let leaving = moves.announced.iter().filter_map(Announced::leaving);
+        leaving.collect()
+    });
+    OnTheMove { told, announced }
 }
 
 /// Where the slot of a key stands.
+#[inline]
 pub(crate) fn slot(ctx: Ctx, key: &[u8]) -> Slot {
-    on_the_move(ctx).slot(key)
+    if with(|state| state.moves.suspected) {
+        on_the_move(ctx).slot(key)
+    } else {
+        Slot::Settled
+    }
 }
 
 /// Whether a reading can be taken in where its slot is: it must not create a key that may be on the other node.
+#[inline]
 pub(crate) fn check_reading(ctx: Ctx, sensor: Str<'_>, reading: Reading) -> Result<(), Error> {
-    let place = slot(ctx, sensor.bytes());
-    if place == Slot::Settled {
+    if !with(|state| state.moves.suspected) {
         return Ok(());
     }
+    match slot(ctx, sensor.bytes()) {
+        Slot::Settled => Ok(()),
+        place => check_moving(ctx, sensor, reading, place),
+    }
+}
+
+fn check_moving(ctx: Ctx, sensor: Str<'_>, reading: Reading, place: Slot) -> Result<(), Error> {
     let again = || Error::TryAgain {
         key: sensor.bytes().to_vec(),
     };

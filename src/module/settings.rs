@@ -274,7 +274,7 @@ unsafe extern "C" fn set_text(
         with(|state| {
             *text_of(&mut state.settings, plain(name)) = value.to_vec();
             // Which streams are read depends on which ones the module writes.
-            state.watched.clear();
+            state.streams.clear();
             state.alert_streams.forget();
         });
         OK

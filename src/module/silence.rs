@@ -9,7 +9,7 @@
 //! `ANOMALY._SILENT 1 key instant ms`, with the alert that follows, in one transaction; a sensor that is forgotten, as UNLINK.
 //! Replicas know all deadlines and do nothing at them, so that a promoted one can go on at once. A silence is never counted
 //! from before the server began to listen (it was started or promoted, or could take no readings in): every sensor has its
-//! full time from then.
+//! full time from then. The same holds on a cluster while it is down, and of a sensor whose slot is nobody's.
 
 use std::ffi::{c_int, c_void};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use redis_module::raw;
 
 use crate::fence::{caught, guard};
 use crate::moving::{self, Slot};
-use crate::server::{Args, Called, Ctx, Key, Mode, Str};
+use crate::server::{Args, Called, Ctx, Key, Mode, Served, Str};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 use crate::{datatype, effects, ingest, keyspace, scan};
@@ -159,7 +159,7 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         let held_up = was_held_up(ctx);
         let swept = caught(|| go_on_sweeping(ctx, end)).unwrap_or(true);
         if swept && ctx.decides() && !held_up {
-            if ctx.may_write() && ctx.takes_writes() {
+            if ctx.may_write() && ctx.takes_writes() && !is_down(ctx) {
                 caught(|| look_at_what_is_due(ctx, end));
             } else {
                 // Readings cannot come in either: their absence means nothing.
@@ -169,6 +169,16 @@ unsafe extern "C" fn on_timer(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
         go_to_sleep(ctx);
         with(|state| state.counts.timers.add(&start));
     });
+}
+
+/// Whether this is a node of a cluster that is down. Asked for the first sensor: where that one's slot is no longer this
+/// node's, it is put off when it is looked at, and the next is asked for.
+fn is_down(ctx: Ctx) -> bool {
+    let first = with(|state| {
+        let (_, number) = state.timers.first().filter(|_| state.cluster)?;
+        state.timers.get(number).map(|timed| timed.place.1.clone())
+    });
+    first.is_some_and(|name| ctx.serves(ctx.string(&name).borrow()) == Served::Down)
 }
 
 /// Until the next deadline, but no longer than a tick. A replica that has swept sleeps until it is promoted.
@@ -254,6 +264,18 @@ fn look(ctx: Ctx, number: u32, now: Timestamp) {
         return; // what it would write may be on the other node: it is looked at again
     }
     let sensor = ctx.string(&name);
+    match with(|state| state.cluster).then(|| ctx.serves(sensor.borrow())) {
+        None | Some(Served::Here) => {}
+        // Its readings cannot come in either, nor those of any other.
+        Some(Served::Down) => return with(|state| state.listening_since = now),
+        Some(Served::Elsewhere) => {
+            return with(|state| {
+                if let Some(timed) = state.timers.get_mut(number) {
+                    timed.since = now.plus(RETRY);
+                }
+            });
+        }
+    }
     let due = ctx.select(db).then(|| {
         let mut key = Key::open(ctx, sensor.borrow(), Mode::Look);
         let model = datatype::model(&mut key).ok().flatten();

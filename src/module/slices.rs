@@ -14,8 +14,13 @@ pub(crate) struct Slices {
     /// The most time of a processor that one took, in microseconds: what is longer than that by the clock has waited for a
     /// processor.
     busiest: u64,
+    /// Those that took more of a processor than the server may be held for.
+    too_busy: u64,
     classes: [u64; CLASSES],
 }
+
+/// The longest that the server may be held for by work of our own choice, in microseconds of a processor's time.
+const MOST: u64 = 1000;
 
 /// When a slice began.
 pub(crate) struct Start {
@@ -64,6 +69,7 @@ impl Default for Slices {
             microseconds: 0,
             longest: 0,
             busiest: 0,
+            too_busy: 0,
             classes: [0; CLASSES],
         }
     }
@@ -94,8 +100,9 @@ fn longest_of(class: usize) -> u64 {
 impl Slices {
     /// A slice has ended now.
     pub(crate) fn add(&mut self, start: &Start) {
-        let busy = processor_time().saturating_sub(start.processor);
-        self.busiest = self.busiest.max(microseconds(busy));
+        let busy = microseconds(processor_time().saturating_sub(start.processor));
+        self.busiest = self.busiest.max(busy);
+        self.too_busy += u64::from(busy > MOST);
         let took = microseconds(start.at.elapsed());
         self.count += 1;
         self.microseconds = self.microseconds.saturating_add(took);
@@ -134,13 +141,14 @@ impl Slices {
     /// As a line of INFO.
     pub(crate) fn line(&self) -> String {
         format!(
-            "count={},usec={},p50={},p99={},max={},cpu_max={}",
+            "count={},usec={},p50={},p99={},max={},cpu_max={},cpu_over_1ms={}",
             self.count,
             self.microseconds,
             self.below(0.5),
             self.below(0.99),
             self.longest,
-            self.busiest
+            self.busiest,
+            self.too_busy
         )
     }
 }

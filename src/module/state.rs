@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::c_int;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::AtomicI64;
 
 use anomaly_core::deadlines::Deadlines;
@@ -11,17 +11,19 @@ use anomaly_core::episode::Event;
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::silence::Stalls;
 use anomaly_core::units::Timestamp;
-use anomaly_core::watch::{Watch, Watches};
+use anomaly_core::watch::Watches;
 use anomaly_core::{Model, Rules, document};
 use lazy_static::lazy_static;
 
 use crate::alert_streams::AlertStreams;
 use crate::audience::Audience;
-use crate::backlog::{Cursor, Search};
+use crate::backlog::Cursor;
 use crate::backtest::Job;
-use crate::hook::{Arguments, Captured};
+use crate::hook::{Arguments, Captured, Stream};
 use crate::keyspace::Unlinked;
 use crate::moving::Moves;
+use crate::samples::Waiting;
+use crate::search::Search;
 use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
@@ -56,6 +58,8 @@ pub(crate) struct Counts {
     pub(crate) hook_timed_steps: u64,
     /// What those took.
     pub(crate) hook_nanoseconds: u64,
+    /// What it took to write samples that had waited.
+    pub(crate) settled_nanoseconds: u64,
     /// Backtests begun.
     pub(crate) backtests: u64,
     /// Slices of each kind of work of our own choice.
@@ -115,9 +119,9 @@ pub(crate) type Place = (c_int, Vec<u8>);
 pub(crate) struct State {
     pub(crate) rules: Rules,
     pub(crate) watches: Watches,
-    /// The watch of each stream that has been added to, if any, as of `watched_epoch`.
-    pub(crate) watched: HashMap<Vec<u8>, Option<Arc<Watch>>, foldhash::fast::RandomState>,
-    pub(crate) watched_epoch: u32,
+    /// Each stream that has been added to, where a watch reads it, as of `streams_epoch`.
+    pub(crate) streams: HashMap<Vec<u8>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
+    pub(crate) streams_epoch: u32,
     /// What the command that is about to run adds to a watched stream.
     pub(crate) arguments: Arguments,
     /// Entries of watched streams that are yet to be taken in by the job of the command that added them.
@@ -127,6 +131,9 @@ pub(crate) struct State {
     pub(crate) cursors: BTreeMap<Place, Cursor>,
     /// A timer for it is running.
     pub(crate) backlog_awake: bool,
+    /// The last stream that was looked at in search of one that can be read, and in search of such as leave.
+    pub(crate) passed_over: Option<Place>,
+    pub(crate) noted_up_to: Option<Place>,
     /// The backtest that is going on.
     pub(crate) backtest: Option<Job>,
     pub(crate) settings: Settings,
@@ -137,6 +144,10 @@ pub(crate) struct State {
     /// Slots of this node that move to or from another.
     pub(crate) moves: Moves,
     pub(crate) audience: Audience,
+    /// This server takes the decisions, unless a master sends the command; `None`: it is to be asked.
+    pub(crate) leads: Option<bool>,
+    /// Samples that are yet to be written.
+    pub(crate) samples: Waiting,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
     pub(crate) rules_due: bool,
     /// Settings come from a client from now on, no longer from the configuration.
@@ -200,6 +211,7 @@ impl State {
         self.timers = Deadlines::default();
         self.sweep = None;
         self.captured.clear();
+        self.samples.forget();
         self.alert_streams.forget();
         self.searches.clear();
         self.cursors.clear();

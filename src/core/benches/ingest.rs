@@ -165,7 +165,11 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    b.iter(|| entry::read(&watch, b"raw:1", Some(id), black_box(&fields), false));
+                    let mut kept = anomaly_core::shape::Shape::default();
+                    b.iter(|| {
+                        let fields = black_box(&fields);
+                        entry::read(&watch, b"raw:1", Some(id.ms), fields, false, &mut kept)
+                    });
                 });
             }
             Err(error) => eprintln!("{name}: {error}"),

@@ -96,6 +96,8 @@ pub(crate) const ALL: &[Contestant] = &[
     one("worker-python", "worker in Python", Place::Plain, TIMED, "", "add-alerts").spiked(97).worker(Worker::Python).sensors(FEW),
     one("set-1k", "SET, 1,000 keys", Place::Big, Kind::Set, "", "").sensors(1000),
     one("set-1m", "SET, 1,000,000 keys", Place::Big, Kind::Set, "", "set-1k").sensors(1_000_000),
+    one("open-1k", "a command that opens a sensor, of 1,000", Place::Big, Kind::Open, ZSCORE, "set-1k").sensors(1000),
+    one("open-1m", "a command that opens a sensor, of 1,000,000", Place::Big, Kind::Open, ZSCORE, "open-1k").sensors(1_000_000),
     one("sensors-1k", "ADD zscore, 1,000 sensors", Place::Big, Kind::Add, ZSCORE, "set-1k").sensors(1000),
     one("sensors-10k", "ADD zscore, 10,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(10_000),
     one("sensors-100k", "ADD zscore, 100,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(100_000),

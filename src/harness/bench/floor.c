@@ -1,11 +1,18 @@
-/* bench.floor key argument argument: a command of a module that does nothing and answers with an integer. It is what a
- * command with a key and two arguments costs whatever it does, and so the bound for ANOMALY.ADD. `anomaly bench` compiles
- * this file for its own servers; nothing else loads it. The declarations are those of the module API. */
+/* Two commands that bound what ANOMALY.ADD can cost; `anomaly bench` compiles this file for its own servers, and nothing else
+ * loads it. The declarations are those of the module API.
+ *
+ * bench.floor key argument argument: does nothing and answers with an integer.
+ * bench.open key argument argument: opens the sensor as ADD must, looks at the first byte of what is stored, closes it. */
 typedef struct RedisModuleCtx RedisModuleCtx;
 typedef struct RedisModuleString RedisModuleString;
+typedef struct RedisModuleKey RedisModuleKey;
 typedef int (*Command)(RedisModuleCtx *, RedisModuleString **, int);
 
 static int (*ReplyWithLongLong)(RedisModuleCtx *, long long);
+static int (*ReplyWithError)(RedisModuleCtx *, const char *);
+static RedisModuleKey *(*OpenKey)(RedisModuleCtx *, RedisModuleString *, int);
+static void (*CloseKey)(RedisModuleKey *);
+static void *(*ModuleTypeGetValue)(RedisModuleKey *);
 
 static int floor_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   (void)argv;
@@ -13,15 +20,28 @@ static int floor_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
   return ReplyWithLongLong(ctx, 0);
 }
 
+static int open_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+  enum { READ = 1, WRITE = 2 };
+  RedisModuleKey *key = argc > 1 ? OpenKey(ctx, argv[1], READ | WRITE) : 0;
+  const volatile char *stored = key ? ModuleTypeGetValue(key) : 0;
+  long long first = stored ? *stored : 0;
+  CloseKey(key);
+  return stored ? ReplyWithLongLong(ctx, first) : ReplyWithError(ctx, "ERR no such sensor");
+}
+
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
   int (*get)(const char *, void *) = ((void **)ctx)[0];
   void (*SetModuleAttribs)(RedisModuleCtx *, const char *, int, int);
   int (*CreateCommand)(RedisModuleCtx *, const char *, Command, const char *, int, int, int);
+  const char *how = "write fast deny-oom";
   (void)argv;
   (void)argc;
   if (get("RedisModule_SetModuleAttribs", &SetModuleAttribs) || get("RedisModule_CreateCommand", &CreateCommand) ||
-      get("RedisModule_ReplyWithLongLong", &ReplyWithLongLong))
+      get("RedisModule_ReplyWithLongLong", &ReplyWithLongLong) || get("RedisModule_ReplyWithError", &ReplyWithError) ||
+      get("RedisModule_OpenKey", &OpenKey) || get("RedisModule_CloseKey", &CloseKey) ||
+      get("RedisModule_ModuleTypeGetValue", &ModuleTypeGetValue))
     return 1;
   SetModuleAttribs(ctx, "benchfloor", 1, 1);
-  return CreateCommand(ctx, "bench.floor", floor_command, "write fast deny-oom", 1, 1, 1);
+  return CreateCommand(ctx, "bench.floor", floor_command, how, 1, 1, 1) ||
+         CreateCommand(ctx, "bench.open", open_command, how, 1, 1, 1);
 }

@@ -1,4 +1,4 @@
-//! Compiles the module of the command that does nothing.
+//! Compiles the module of the commands that do nothing, or next to nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -128,7 +128,7 @@ impl Entrant {
     /// Makes every sensor and fills its window.
     fn fill(&mut self, host: &mut Host) -> anyhow::Result<()> {
         let kind = match self.who.kind {
-            Kind::Add => Kind::Madd { keys: 1, each: 32 },
+            Kind::Add | Kind::Open => Kind::Madd { keys: 1, each: 32 },
             kind => kind,
         };
         let size = Size {
@@ -157,7 +157,7 @@ impl Entrant {
                 };
                 Ok((None, Some(written)))
             }
-            None if self.who.rule.is_empty() => Ok((None, None)),
+            None if self.who.rule.is_empty() || self.who.kind == Kind::Open => Ok((None, None)),
             None => {
                 let scored = host.info("anomaly", "anomaly_readings")?;
                 let fired = host.info("anomaly", "anomaly_alerts_firing")?;

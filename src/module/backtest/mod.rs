@@ -38,7 +38,7 @@ const CHUNK_TIME: Duration = Duration::from_micros(100);
 /// Samples that are read at a time: the first time, at least, at most; between as it turns out how long that takes.
 const FIRST: usize = 128;
 const LEAST: usize = 16;
-const MOST: usize = 4096;
+const MOST: usize = 2048;
 /// TimeSeries decodes a whole chunk to give any of it, which takes 9 ns a sample: this many, a chunk of 16 KiB of readings
 /// that do not change, take 0.6 ms.
 const MOST_PER_CHUNK: u64 = 65_536;
@@ -46,7 +46,7 @@ const MOST_PER_CHUNK: u64 = 65_536;
 const LEAST_OF_LARGE: usize = 1000;
 /// Time between slices, in ms.
 const PAUSE: i64 = 1;
-/// Steps that may wait for the thread: 4 MB of samples at most.
+/// Steps that may wait for the thread: 5 MB of samples at most.
 const QUEUE: usize = 64;
 /// Sensors one MATCH may cover: their names are kept.
 const MOST_SENSORS: usize = 100_000;
@@ -329,8 +329,8 @@ impl Job {
         };
         let next = samples
             .last()
-            .filter(|_| samples.len() >= count)
-            .and_then(|(at, _)| Timestamp::from_millis(at.checked_add(1)?))
+            .filter(|_| samples.len >= count)
+            .and_then(|at| Timestamp::from_millis(at.checked_add(1)?))
             .filter(|next| *next <= self.query.to);
         if next.is_some() {
             let fits = CHUNK_TIME.as_nanos() * count as u128 / took.as_nanos().max(1);

@@ -11,7 +11,7 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Reading, Rules};
 
 use crate::reply;
-use crate::server::{Replier, Sample};
+use crate::server::{Replier, Sample, Samples};
 
 /// How far behind the main thread the thread stands when both want the processor: a tenth of its share.
 #[cfg(target_os = "linux")]
@@ -22,7 +22,7 @@ pub(super) enum Step {
     /// What follows is of this sensor.
     Sensor(Vec<u8>, Box<Sides<Rules>>),
     /// Its next samples; whether they are the last.
-    Samples(Vec<Sample>, bool),
+    Samples(Samples, bool),
     /// The sensor's series cannot be read, or not any further.
     Lost,
     /// For tests.
@@ -76,11 +76,8 @@ impl Work {
                 let Some((_, replays)) = &mut self.now else {
                     return;
                 };
-                for replay in replays.iter_mut() {
-                    samples
-                        .iter()
-                        .filter_map(reading)
-                        .for_each(|r| replay.take(r));
+                for reading in samples.iter().filter_map(reading) {
+                    replays.iter_mut().for_each(|replay| replay.take(reading));
                 }
                 if last && let Some((key, replays)) = self.now.take() {
                     let reports = replays.map(Replay::finish);
@@ -120,7 +117,7 @@ fn yield_to_others() {
 }
 
 /// A sample as a reading. TimeSeries may hold what is no number.
-fn reading((at, value): &Sample) -> Option<Reading> {
-    let at = Timestamp::from_millis(*at)?;
-    value.is_finite().then_some(Reading { at, value: *value })
+fn reading((at, value): Sample) -> Option<Reading> {
+    let at = Timestamp::from_millis(at)?;
+    value.is_finite().then_some(Reading { at, value })
 }

@@ -1,7 +1,6 @@
 //! ADD, MADD and the internal `_apply`.
 
 use std::ffi::CStr;
-use std::time::Instant;
 
 use anomaly_core::Error;
 use anomaly_core::alert::Source;
@@ -13,7 +12,7 @@ use super::{internal, sensor};
 use crate::ingest::{Batch, Given};
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
-use crate::{effects, ingest, reply, silence};
+use crate::{effects, ingest, reply, samples, silence};
 
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
 pub(crate) const TIMED: u64 = 64;
@@ -25,9 +24,7 @@ fn timed<T>(readings: u64, work: impl FnOnce() -> T) -> T {
     if with(|state| state.counts.readings) % TIMED >= readings {
         return work();
     }
-    let start = Instant::now();
-    let done = work();
-    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let (done, took) = samples::timed_apart(work);
     with(|state| {
         state.counts.timed_readings += readings;
         state.counts.timed_nanoseconds += took;

@@ -6,31 +6,31 @@
 //! readings come from the master or the file.
 
 mod arguments;
+mod watched;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::Arc;
-use std::time::Instant;
+use std::rc::Rc;
 
+use anomaly_core::Error;
 use anomaly_core::alert::Source;
 use anomaly_core::entry::{self, BadEntry, EntryReading};
 use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
-use anomaly_core::watch::Watch;
-use anomaly_core::{Error, key};
 use redis_module::raw;
 
 pub(crate) use arguments::Arguments;
 use arguments::Seen;
+pub(crate) use watched::Stream;
 
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
 use crate::ingest::{self, Given};
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
-use crate::state::{State, with};
-use crate::{backlog, effects};
+use crate::state::with;
+use crate::{audience, backlog, effects, samples};
 
 /// Room for so many captured entries is kept from one command to the next.
 const KEPT: usize = 64;
@@ -39,7 +39,7 @@ const KEPT: usize = 64;
 pub(crate) struct Captured {
     pub(crate) db: c_int,
     pub(crate) stream: OwnedStr,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) watched: Rc<Stream>,
     pub(crate) entry: Entry,
 }
 
@@ -70,43 +70,77 @@ unsafe extern "C" fn on_stream_event(
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, stream) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
         // Whatever the event: groups may be made with the stream.
-        with(|state| state.meet_alert_stream(stream.bytes()));
+        with(|state| {
+            if state.cluster {
+                state.meet_alert_stream(stream.bytes());
+            }
+        });
         if event != c"xadd" {
+            // These two leave the last id as it is.
+            if event != c"xtrim" && event != c"xdel" {
+                with(|state| state.forget_last_id(stream.bytes()));
+            }
             return OK;
         }
         let seen = with(|state| match state.arguments.of_command(stream) {
             None => state
-                .watch_of(stream.bytes())
-                .map(|watch| Seen::unread(stream, watch)),
+                .watched(stream.bytes())
+                .map(|watched| Seen::unread(stream, watched)),
             seen => seen,
         });
         let Some(seen) = seen else {
             return OK;
         };
+        let db = ctx.db();
+        // Whatever becomes of the entry: the stream's last id is another from here on.
+        let ms = if seen.is_chosen {
+            seen.watched.chosen(db, ctx.now())
+        } else {
+            seen.watched.forget();
+            None
+        };
         if seen.fields.is_none() {
             arguments::listen(ctx);
         }
-        if ctx.decides() && !backlog::will_read(ctx.db(), stream.bytes(), &seen.watch) {
-            timed(|| capture(ctx, seen));
+        let decides = if seen.id_can_wait {
+            audience::leads(ctx)
+        } else {
+            ctx.decides()
+        };
+        if decides && !backlog::will_read(db, stream, &seen.watched.watch) {
+            timed(|| capture(ctx, db, seen, ms));
         }
         OK
     })
 }
 
 /// Keeps the newest entry, and sees to it that it is taken in.
-fn capture(ctx: Ctx, seen: Seen) {
-    let Seen { stream, watch, .. } = seen;
-    let entry = match seen.fields {
-        Some(fields) if seen.id_can_wait => Entry { id: None, fields },
-        fields => match newest(ctx, stream.borrow(), fields) {
-            Some(entry) => entry,
-            None => return,
+fn capture(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>) {
+    let can_wait = seen.id_can_wait && (ms.is_some() || seen.finds_time());
+    let Seen {
+        stream,
+        watched,
+        fields,
+        ..
+    } = seen;
+    let entry = match fields {
+        Some(fields) if can_wait => Entry {
+            id: None,
+            ms,
+            fields,
         },
+        fields => {
+            let Some((id, entry)) = newest(ctx, stream.borrow(), fields) else {
+                return;
+            };
+            watched.is_at(db, id);
+            entry
+        }
     };
     let captured = Captured {
-        db: ctx.db(),
+        db,
         stream,
-        watch,
+        watched,
         entry,
     };
     let first = with(|state| {
@@ -119,18 +153,20 @@ fn capture(ctx: Ctx, seen: Seen) {
 }
 
 /// The newest entry of a stream. Where its fields are known they are not read: the server makes a string of each.
-fn newest(ctx: Ctx, stream: Str<'_>, fields: Option<Fields>) -> Option<Entry> {
+fn newest(ctx: Ctx, stream: Str<'_>, fields: Option<Fields>) -> Option<(StreamId, Entry)> {
     let key = Key::open(ctx, stream, Mode::Look);
     if let Some(fields) = fields {
         let (id, count) = Entries::backwards(&key)?.step()?;
         if fields.len() == 2 * count {
-            return Some(Entry {
+            let entry = Entry {
                 id: Some(id),
+                ms: None,
                 fields,
-            });
+            };
+            return Some((id, entry));
         }
     }
-    Some(Entries::backwards(&key)?.next()?.1)
+    Entries::backwards(&key)?.next()
 }
 
 /// The id of a stream's newest entry.
@@ -148,7 +184,7 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
         let before = ctx.db();
         let mut all = with(|state| std::mem::take(&mut state.captured));
         for captured in all.drain(..) {
-            if ctx.select(captured.db) {
+            if ctx.db() == captured.db || ctx.select(captured.db) {
                 timed(|| take_in(ctx, &captured));
             }
         }
@@ -166,13 +202,20 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
 pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
     let Captured {
         stream,
-        watch,
+        watched,
         entry,
         ..
     } = captured;
     let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
     let cluster = with(|state| state.cluster);
-    let readings = entry::read(watch, stream, entry.id, &fields, cluster);
+    let readings = entry::read(
+        &watched.watch,
+        stream,
+        entry.ms(),
+        &fields,
+        cluster,
+        &mut watched.shape.borrow_mut(),
+    );
     let slot = moving::slot(ctx, stream);
     if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
         return put_off(ctx, captured);
@@ -271,54 +314,9 @@ fn timed(work: impl FnOnce()) {
     if !sampled {
         return work();
     }
-    let start = Instant::now();
-    work();
-    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let ((), took) = samples::timed_apart(work);
     with(|state| {
         state.counts.hook_timed_steps += 1;
         state.counts.hook_nanoseconds += took;
     });
-}
-
-/// Streams whose watch is remembered, so that an XADD costs one look-up whatever the number of watches.
-const REMEMBERED: usize = 100_000;
-/// Longest name that is remembered: names are the producers', and a megabyte of each would be a hundred gigabytes.
-const LONGEST: usize = 1024;
-
-impl State {
-    /// The watch that reads a stream; never one for the streams that the module writes.
-    pub(crate) fn watch_of(&mut self, stream: &[u8]) -> Option<Arc<Watch>> {
-        if self.watches.is_empty() {
-            return None;
-        }
-        if self.watched_epoch != self.watches.epoch() || self.watched.len() >= REMEMBERED {
-            self.watched.clear();
-            self.watched_epoch = self.watches.epoch();
-        }
-        if let Some(known) = self.watched.get(stream) {
-            return known.clone();
-        }
-        let watch = self
-            .watches
-            .of_stream(stream)
-            .filter(|_| !self.writes(stream))
-            .cloned();
-        if stream.len() <= LONGEST {
-            self.watched.insert(stream.to_vec(), watch.clone());
-        }
-        watch
-    }
-
-    /// Whether a stream is one of alerts or dead letters.
-    pub(crate) fn writes(&self, stream: &[u8]) -> bool {
-        [&self.settings.alerts_key, &self.settings.dead_key]
-            .into_iter()
-            .any(|base| {
-                if self.cluster {
-                    key::is_alerts_of(base, stream)
-                } else {
-                    stream == base.as_slice()
-                }
-            })
-    }
 }

@@ -1,6 +1,7 @@
 //! Contexts: what a callback may ask of the server and tell it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::io::ErrorKind;
 use std::ptr;
 
 use anomaly_core::units::Timestamp;
@@ -32,9 +33,56 @@ macro_rules! spread {
     }};
 }
 
+/// Whether a node of a cluster takes writes to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    Here,
+    /// To none now: the cluster is down, as this node sees it.
+    Down,
+    /// Its slot is another node's, or nobody's.
+    Elsewhere,
+}
+
 /// A context: the server's side of a call. Valid for as long as the callback that got it.
 #[derive(Clone, Copy)]
 pub(crate) struct Ctx(*mut raw::RedisModuleCtx);
+
+/// A context that lives as long as the server, for callbacks that are given none.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnCtx(*mut raw::RedisModuleCtx);
+
+impl OwnCtx {
+    /// One for the module of this context. It is never freed.
+    pub(crate) fn of(ctx: Ctx) -> Self {
+        // SAFETY: a live context.
+        Self(unsafe { api!(RedisModule_GetDetachedThreadSafeContext(ctx.raw())) })
+    }
+
+    pub(crate) fn ctx(self) -> Ctx {
+        Ctx(self.0)
+    }
+}
+
+/// What the server says of itself and of what is running.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Whether there is an AOF.
+    pub(crate) fn writes_aof(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_AOF != 0
+    }
+
+    /// Whether nothing of what is running may be put off: it is one of the commands of a transaction, a script or a file, which no
+    /// command filter need see, or on a cluster, where keys may be another node's a moment later, with no command for it.
+    pub(crate) fn is_pressed(self) -> bool {
+        let pressed = raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
+        self.0 & pressed != 0
+    }
+}
 
 impl Ctx {
     /// # Safety
@@ -65,6 +113,10 @@ impl Ctx {
             }
         };
         Timestamp::from_millis(micros / 1000).unwrap_or(Timestamp::ZERO)
+    }
+
+    pub(crate) fn asked(self) -> Flags {
+        Flags(self.flags())
     }
 
     fn flags(self) -> u32 {
@@ -109,11 +161,6 @@ impl Ctx {
         unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
     }
 
-    /// Whether there is an AOF.
-    pub(crate) fn writes_aof(self) -> bool {
-        self.flags() & raw::REDISMODULE_CTX_FLAGS_AOF != 0
-    }
-
     /// Whether `maxmemory` is reached.
     pub(crate) fn is_out_of_memory(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM != 0
@@ -146,17 +193,23 @@ impl Ctx {
         }
     }
 
-    /// Whether a key can be written on this node of a cluster now: not while the cluster is down, or where the key is another
-    /// node's.
-    pub(crate) fn serves(self, key: Str<'_>) -> bool {
+    /// Whether a key can be written on this node of a cluster now, and why not.
+    pub(crate) fn serves(self, key: Str<'_>) -> Served {
         // SAFETY: a live context; "s" takes a string. Nothing is done ("D"), so that there is no reply but an error ("E").
-        unsafe {
+        let refused = unsafe {
             let (command, flags) = (c"DEL".as_ptr(), c"DEs".as_ptr());
             let reply = api!(RedisModule_Call(self.0, command, flags, key.raw()));
+            let why = std::io::Error::last_os_error().kind();
             if !reply.is_null() {
                 api!(RedisModule_FreeCallReply(reply));
             }
-            reply.is_null()
+            (!reply.is_null()).then_some(why)
+        };
+        match refused {
+            None => Served::Here,
+            // The latter where reads are allowed all the same.
+            Some(ErrorKind::NetworkDown | ErrorKind::ReadOnlyFilesystem) => Served::Down,
+            Some(_) => Served::Elsewhere,
         }
     }
 

@@ -16,10 +16,17 @@ pub(crate) type Fields = SmallVec<[OwnedStr; 8]>;
 pub(crate) struct Entry {
     /// Where it is not known it is the stream's newest.
     pub(crate) id: Option<StreamId>,
+    /// Its milliseconds, where they alone are known.
+    pub(crate) ms: Option<u64>,
     pub(crate) fields: Fields,
 }
 
 impl Entry {
+    /// The milliseconds of its id, where they are known.
+    pub(crate) fn ms(&self) -> Option<u64> {
+        self.id.map(|id| id.ms).or(self.ms)
+    }
+
     /// Names and values, in order.
     pub(crate) fn pairs(&self) -> SmallVec<[(&[u8], &[u8]); 8]> {
         let (pairs, _) = self.fields.as_chunks::<2>();
@@ -110,6 +117,7 @@ impl Iterator for Entries<'_> {
         }
         let entry = Entry {
             id: Some(id),
+            ms: None,
             fields,
         };
         Some((id, entry))

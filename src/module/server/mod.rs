@@ -4,6 +4,7 @@ mod blocked;
 mod called;
 mod ctx;
 mod entries;
+mod filter;
 mod key;
 mod range;
 mod strings;
@@ -16,10 +17,11 @@ use redis_module::raw;
 
 pub(crate) use blocked::{Blocked, Replier};
 pub(crate) use called::Called;
-pub(crate) use ctx::Ctx;
+pub(crate) use ctx::{Ctx, Flags, OwnCtx, Served};
 pub(crate) use entries::{Entries, Entry, Fields};
+pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
-pub(crate) use range::Sample;
+pub(crate) use range::{Sample, Samples};
 pub(crate) use strings::{Args, Constant, OwnedStr, Str, borrowed};
 pub(crate) use user::User;
 

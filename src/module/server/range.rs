@@ -1,6 +1,7 @@
 //! Replies that are read: samples of a series, the nodes of a cluster, the consumer groups of a stream.
 
 use std::ffi::c_int;
+use std::ptr;
 
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::units::{Timestamp, number};
@@ -11,6 +12,51 @@ use super::{Called, Ctx, Str, api};
 /// Time in ms and value.
 pub(crate) type Sample = (i64, f64);
 
+/// Samples of a series as TimeSeries has replied them: to take them apart takes longer than to get them, and needs no server.
+pub(crate) struct Samples {
+    /// An array of times and values, as it is sent to clients.
+    protocol: Vec<u8>,
+    /// How many they are.
+    pub(crate) len: usize,
+}
+
+impl Samples {
+    /// The time of the last.
+    pub(crate) fn last(&self) -> Option<i64> {
+        let at = self.protocol.iter().rposition(|byte| *byte == b':')?;
+        integer(
+            self.protocol
+                .get(at..)?
+                .split(|byte| *byte == b'\r')
+                .next()?,
+        )
+    }
+
+    /// One after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Sample> {
+        let lines = self.protocol.split(|byte| *byte == b'\n');
+        let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let mut time = None;
+        lines.filter_map(move |line| match line {
+            [b':', ..] => {
+                time = integer(line);
+                None
+            }
+            // An array, and the length of a value.
+            [b'*' | b'$', ..] => None,
+            [b'+' | b',', value @ ..] | value => Some((time.take()?, number(value)?)),
+        })
+    }
+}
+
+/// An integer of the protocol.
+fn integer(line: &[u8]) -> Option<i64> {
+    std::str::from_utf8(line.strip_prefix(b":")?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
 impl Ctx {
     /// At most so many samples of a series in a range of time, both ends included, the oldest first.
     pub(crate) fn range(
@@ -19,12 +65,9 @@ impl Ctx {
         from: Timestamp,
         to: Timestamp,
         count: usize,
-    ) -> Result<Vec<Sample>, Called> {
-        let [from, to] = [from, to].map(|at| self.string(at.millis().to_string().as_bytes()));
-        let (word, count) = (
-            self.string(b"COUNT"),
-            self.string(count.to_string().as_bytes()),
-        );
+    ) -> Result<Samples, Called> {
+        let [from, to] = [from, to].map(|at| self.integer(at.millis()));
+        let (word, count) = (self.string(b"COUNT"), self.integer(count as i64));
         let args = [
             series,
             from.borrow(),
@@ -33,7 +76,7 @@ impl Ctx {
             count.borrow(),
         ];
         let argv = args.as_ptr().cast::<*mut raw::RedisModuleString>();
-        // SAFETY: as in `Ctx::call`; the reply is freed here or by `Called`.
+        // SAFETY: as in `Ctx::call`; the reply is freed here or by `Called`, what it points to is copied before.
         unsafe {
             let reply = api!(RedisModule_Call(
                 self.raw(),
@@ -42,17 +85,31 @@ impl Ctx {
                 argv,
                 args.len()
             ));
-            let is_array = !reply.is_null()
-                && api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
-            if !is_array {
+            let mut bytes = 0;
+            let protocol = if reply.is_null() {
+                ptr::null()
+            } else {
+                api!(RedisModule_CallReplyProto(reply, &raw mut bytes))
+            };
+            if protocol.is_null() {
                 return Err(Called::of(reply));
             }
-            let len = api!(RedisModule_CallReplyLength(reply));
-            let samples = (0..len).filter_map(|at| sample(reply, at)).collect();
+            let protocol: &[u8] = std::slice::from_raw_parts(protocol.cast(), bytes);
+            let Some(len) = array(protocol) else {
+                return Err(Called::of(reply));
+            };
+            let protocol = protocol.to_vec();
             api!(RedisModule_FreeCallReply(reply));
-            Ok(samples)
+            Ok(Samples { protocol, len })
         }
     }
+}
+
+/// How many elements an array of the protocol has; `None` if it is none.
+fn array(protocol: &[u8]) -> Option<usize> {
+    let line = protocol.strip_prefix(b"*")?;
+    let line = line.split(|byte| *byte == b'\r').next()?;
+    std::str::from_utf8(line).ok()?.parse().ok()
 }
 
 /// How many samples the chunks of a series hold. TimeSeries decodes all of a chunk to give any of it.
@@ -133,6 +190,39 @@ impl Ctx {
 }
 
 impl Ctx {
+    /// The names of all modules that are loaded.
+    pub(crate) fn modules(self) -> Option<Vec<Vec<u8>>> {
+        // SAFETY: as in `group`.
+        unsafe {
+            let reply = api!(RedisModule_Call(
+                self.raw(),
+                c"MODULE".as_ptr(),
+                c"c".as_ptr(),
+                c"LIST".as_ptr()
+            ));
+            if reply.is_null() {
+                return None;
+            }
+            let element = |of, at| api!(RedisModule_CallReplyArrayElement(of, at));
+            let is_array =
+                api!(RedisModule_CallReplyType(reply)) == raw::REDISMODULE_REPLY_ARRAY as c_int;
+            let modules = if is_array {
+                api!(RedisModule_CallReplyLength(reply))
+            } else {
+                0
+            };
+            let name = |at| {
+                let module = element(reply, at);
+                let mut fields = (0..api!(RedisModule_CallReplyLength(module))).step_by(2);
+                let at = fields.find(|at| text(element(module, *at)) == Some(b"name"))?;
+                text(element(module, at + 1)).map(<[u8]>::to_vec)
+            };
+            let names = (0..modules).map(name).collect::<Option<Vec<_>>>();
+            api!(RedisModule_FreeCallReply(reply));
+            names.filter(|names| !names.is_empty())
+        }
+    }
+
     /// The `last-delivered-id` of a stream's consumer group, if there is one of that name.
     pub(crate) fn group(self, stream: Str<'_>, name: &[u8]) -> Option<StreamId> {
         // SAFETY: as in `range`; what is no array has no elements, and what is missing is null and has no text.
@@ -186,20 +276,5 @@ unsafe fn text<'a>(reply: *mut raw::RedisModuleCallReply) -> Option<&'a [u8]> {
     unsafe {
         let start = api!(RedisModule_CallReplyStringPtr(reply, &raw mut len));
         (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), len))
-    }
-}
-
-/// The sample at a position of the reply: an array of time and value.
-///
-/// # Safety
-/// `reply` must be a live array.
-unsafe fn sample(reply: *mut raw::RedisModuleCallReply, at: usize) -> Option<Sample> {
-    // SAFETY: promised by the caller; elements belong to the array, and null is what a missing one is.
-    unsafe {
-        let pair = api!(RedisModule_CallReplyArrayElement(reply, at));
-        let time = api!(RedisModule_CallReplyArrayElement(pair, 0));
-        let value = api!(RedisModule_CallReplyArrayElement(pair, 1));
-        let value = number(text(value)?)?;
-        (!time.is_null()).then(|| (api!(RedisModule_CallReplyInteger(time)), value))
     }
 }

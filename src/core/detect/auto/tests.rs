@@ -319,6 +319,36 @@ fn what_is_usual_at_a_time_of_day_is_learnt_and_told() {
 }
 
 #[test]
+fn a_reading_is_said_to_be_far_only_where_it_lies_outside_its_own_band() {
+    let mut far = 0;
+    for seed in 0..40 {
+        let mut sensor = Sensor::new("auto on budget 86400000");
+        let mut noise = Noise(seed);
+        for i in 0..3000 {
+            // Now and then it lies higher for a while, by more each time.
+            let more = if i % 500 > 440 { (i / 500) as f64 } else { 0.0 };
+            let value = 20.0 + more + noise.next();
+            let outcome = sensor.ask(i * MINUTE, value);
+            sensor.add(i * MINUTE, value);
+            let Some(found) = outcome.finding.filter(|_| fires(&outcome)) else {
+                continue;
+            };
+            let said = reason::of_finding(value, &found, &sensor.profile());
+            let inside = found.lower.unwrap() <= value && value <= found.upper.unwrap();
+            if said.contains(" is far from ") {
+                assert!(!inside, "{said}: {found:?}");
+                far += 1;
+            }
+            // The same finding at a reading that is as usual: what is odd then are those before.
+            let usual = found.expected.unwrap();
+            let said = reason::of_finding(usual, &found, &sensor.profile());
+            assert!(!said.contains(" is far from "), "{said}");
+        }
+    }
+    assert!(far > 20, "{far}");
+}
+
+#[test]
 fn another_season_begins_another_profile_and_keeps_the_rest() {
     let mut sensor = noisy("auto on", READ);
     let before = sensor.model.auto.clone().unwrap();
