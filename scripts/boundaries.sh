@@ -20,8 +20,9 @@ forbid() {
 }
 
 forbid anomaly-core redis-module redis
-forbid redis-anomaly tokio hyper axum reqwest http redis clap
-forbid anomaly redis-module redis-anomaly
+forbid redis-anomaly tokio hyper axum reqwest http redis clap rustls ring native-tls openssl openssl-sys
+# TLS of the program is that of rustls: no OpenSSL of whatever version has to be there.
+forbid anomaly redis-module redis-anomaly native-tls openssl openssl-sys
 forbid anomaly-tests redis-module redis-anomaly anomaly-core
 
 [ -n "$(find src/module -name '*.rs')" ] || { echo "boundaries: src/module has no source" >&2; exit 1; }

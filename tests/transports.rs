@@ -1,55 +1,15 @@
 //! However clients and replicas are connected, with or without TimeSeries, the same happens: over TLS, with I/O threads, in RESP2
 //! and RESP3.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anomaly_tests::{
-    Args, Builder, Dir, Server, args, assert_same, call_many, error, field, free_port, list,
-    redis_cli, text, timeseries,
+    Args, Builder, Certificates, Server, args, assert_same, call_many, error, field, free_port,
+    list, redis_cli, text, timeseries,
 };
 
-/// A certificate authority of the test's own and a certificate for this machine, made by openssl.
-fn certificates(dir: &Dir) -> [PathBuf; 3] {
-    let [authority, key, certificate] =
-        ["ca.crt", "server.key", "server.crt"].map(|name| dir.join(name));
-    let script = r#"set -e; cd "$1"
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-authority -keyout ca.key -out ca.crt
-        openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
-        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >ext
-        openssl x509 -req -days 2 -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile ext -out server.crt"#;
-    let made = Command::new("/bin/sh")
-        .args(["-c", script, "sh"])
-        .arg(dir.path())
-        .output()
-        .expect("/bin/sh starts");
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(
-        made.status.success(),
-        "openssl (Debian: apt-get install openssl) made no certificate: {said}"
-    );
-    [authority, key, certificate]
-}
-
-fn quoted(path: &Path) -> String {
-    format!("\"{}\"", path.display())
-}
-
-/// A server that speaks TLS at a port of its own, also to its master.
-fn tls(builder: Builder, dir: &Dir, port: u16) -> Builder {
-    let [authority, key, certificate] =
-        ["ca.crt", "server.key", "server.crt"].map(|name| dir.join(name));
-    builder
-        .config(format!("tls-port {port}"))
-        .config(format!("tls-ca-cert-file {}", quoted(&authority)))
-        .config(format!("tls-key-file {}", quoted(&key)))
-        .config(format!("tls-cert-file {}", quoted(&certificate)))
-        .config("tls-auth-clients no")
-        .config("tls-replication yes")
-}
-
 /// Commands by `redis-cli --tls`, one call for each: their replies are told apart by that.
-fn over_tls(dir: &Dir, port: u16, resp: &str, commands: &[&str]) -> Vec<String> {
+fn over_tls(certificates: &Certificates, port: u16, resp: &str, commands: &[&str]) -> Vec<String> {
     commands
         .iter()
         .map(|command| {
@@ -63,7 +23,7 @@ fn over_tls(dir: &Dir, port: u16, resp: &str, commands: &[&str]) -> Vec<String> 
                     &port.to_string(),
                     "--cacert",
                 ])
-                .arg(dir.join("ca.crt"))
+                .arg(certificates.ca())
                 .args(command.split(' '))
                 .output()
                 .expect("redis-cli starts");
@@ -82,17 +42,17 @@ fn over_tls(dir: &Dir, port: u16, resp: &str, commands: &[&str]) -> Vec<String> 
 
 #[test]
 fn over_tls_readings_are_judged_watched_archived_and_replicated() {
-    let dir = Dir::new();
-    certificates(&dir);
+    let certificates = Certificates::new();
     let [first, second] = [free_port(), free_port()];
-    let master = tls(Server::builder(), &dir, first).start();
-    let replica = tls(Server::builder(), &dir, second)
+    let tls = |port| Server::builder().tls(port, &certificates.ca(), &certificates.get("server"));
+    let master = tls(first).start();
+    let replica = tls(second)
         .config(format!("replicaof 127.0.0.1 {first}"))
         .start();
     master.replica_in_sync(&replica);
     for (resp, at) in [("-2", 1000), ("-3", 5000)] {
         let replies = over_tls(
-            &dir,
+            &certificates,
             first,
             resp,
             &[

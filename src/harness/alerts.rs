@@ -3,6 +3,7 @@
 mod consumer;
 mod entries;
 mod log;
+mod many;
 mod missed;
 mod name;
 mod nodes;
@@ -10,6 +11,7 @@ mod seen;
 mod sink;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use redis::{Connection, RedisError};
@@ -125,27 +127,37 @@ pub(crate) enum Format {
 pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<()> {
     // The first connection must work: a wrong address should not look like a server that is away.
     let mut connection = server.connect()?;
-    let mut masters = masters(&mut connection);
+    let told = cluster::masters(&mut connection, server.names());
+    if let (Err(error), true) = (&told, args.finds_streams())
+        && error.code() == Some("NOPERM")
+    {
+        anyhow::bail!(
+            "{} is a node of a cluster, whose others this user may not ask for (docs/guide/access.md): {}",
+            server.address(),
+            plain(error)
+        );
+    }
+    let mut masters = some(told);
     let mut consumer = Consumer::new(args, Sink::open(args)?, masters.is_some())?;
     if !has_module(&mut connection).unwrap_or(true) && !consumer.a_stream_exists(&mut connection) {
         anyhow::bail!("{}", server.no_module());
     }
-    let mut outage = Outage::default();
+    let (mut outage, mut away) = (Outage::default(), Vec::new());
     let mut connection = Some(connection);
     while !stop.requested() {
         let fresh = connection
             .take()
             .map_or_else(|| again(server, masters.as_deref()), Ok);
         let outcome = match (fresh, &mut masters) {
-            (Ok(fresh), None) => consumer.follow(fresh, stop, || outage.over(server)),
+            (Ok(fresh), None) => consumer.follow(fresh, stop, || outage.over(&server.address())),
             (Ok(mut fresh), Some(known)) => {
-                if let Some(now) = self::masters(&mut fresh) {
+                if let Some(now) = some(cluster::masters(&mut fresh, server.names())) {
                     *known = now;
                 }
-                Nodes::connect(server, known.clone())
+                Nodes::connect(server, known, &mut away, !args.once)
                     .map_err(Trouble::from)
                     .and_then(|nodes| {
-                        consumer.follow_nodes(fresh, nodes, stop, || outage.over(server))
+                        consumer.follow_nodes(fresh, nodes, stop, || outage.over(&server.address()))
                     })
             }
             (Err(error), _) => Err(Trouble::from(error)),
@@ -166,9 +178,9 @@ pub(crate) fn run(server: &Server, args: &Args, stop: &Stop) -> anyhow::Result<(
     Ok(())
 }
 
-/// Where the masters of a cluster are. A user who may not ask is served as by a single server.
-fn masters(connection: &mut Connection) -> Option<Vec<(String, u16)>> {
-    let masters = cluster::masters(connection).ok().flatten();
+/// Where the masters of a cluster are. Who named streams and may not ask is served as by a single server.
+fn some(told: Result<Option<Vec<(String, u16)>>, RedisError>) -> Option<Vec<(String, u16)>> {
+    let masters = told.ok().flatten();
     masters.filter(|masters| !masters.is_empty())
 }
 
@@ -180,7 +192,9 @@ fn again(server: &Server, known: Option<&[(String, u16)]>) -> Result<Connection,
     }
     let others = known.unwrap_or_default().iter();
     others
-        .filter_map(|(host, port)| server.at(host, *port).ok()?.try_connect().ok())
+        .filter_map(|(host, port)| server.at(host, *port).ok())
+        .filter(|other| other.address() != server.address())
+        .filter_map(|other| other.try_connect().ok())
         .next()
         .map_or(first, Ok)
 }
@@ -203,25 +217,25 @@ impl Outage {
     }
 
     fn wait(&mut self, server: &Server, reason: &str, stop: &Stop) {
-        if self.attempts == 0 {
-            note(format_args!(
-                "anomaly: lost Redis at {}: {reason}; trying again",
-                server.address()
-            ));
-        }
-        let patience = std::time::Duration::from_millis(100 << self.attempts.min(6));
-        self.attempts += 1;
-        stop.sleep_until(
-            std::time::Instant::now() + patience.min(std::time::Duration::from_secs(5)),
-        );
+        let patience = self.patience(&server.address(), reason);
+        stop.sleep_until(std::time::Instant::now() + patience);
     }
 
-    fn over(&mut self, server: &Server) {
-        if self.attempts > 0 {
+    /// How long to wait until it is tried again; said the first time.
+    fn patience(&mut self, address: &str, reason: &str) -> Duration {
+        if self.attempts == 0 {
             note(format_args!(
-                "anomaly: Redis at {} is back",
-                server.address()
+                "anomaly: lost Redis at {address}: {reason}; trying again"
             ));
+        }
+        let patience = Duration::from_millis(100 << self.attempts.min(6));
+        self.attempts += 1;
+        patience.min(Duration::from_secs(5))
+    }
+
+    fn over(&mut self, address: &str) {
+        if self.attempts > 0 {
+            note(format_args!("anomaly: Redis at {address} is back"));
         }
         self.attempts = 0;
     }

@@ -9,7 +9,7 @@ use anomaly_core::watch::Watches;
 use anyhow::{Context as _, anyhow, bail};
 use redis::Connection;
 
-use crate::cluster;
+use crate::cluster::{self, Names};
 use crate::server::{Server, has_module, plain};
 
 /// Rules and watches of a whole cluster
@@ -50,7 +50,7 @@ pub(crate) fn run(server: &Server, args: &Args) -> anyhow::Result<()> {
         anyhow!("FILE '{name}': {}", why.trim_start_matches("ERR "))
     })?;
     let mut first = server.connect_with_module()?;
-    let masters = cluster::masters(&mut first).map_err(|error| {
+    let masters = cluster::masters(&mut first, server.names()).map_err(|error| {
         anyhow!(
             "{} does not tell its nodes: {}",
             server.address(),
@@ -58,7 +58,7 @@ pub(crate) fn run(server: &Server, args: &Args) -> anyhow::Result<()> {
         )
     })?;
     let nodes = match masters {
-        None => vec![Server::open(server.info().clone())?],
+        None => vec![server.clone()],
         Some(masters) => masters
             .iter()
             .map(|(host, port)| server.at(host, *port))
@@ -141,7 +141,7 @@ fn push(
 
 /// Whether a node is one of a cluster, whose masters are all asked.
 fn in_cluster(connection: &mut Connection) -> bool {
-    cluster::masters(connection).is_ok_and(|masters| masters.is_some())
+    cluster::masters(connection, Names::Addresses).is_ok_and(|masters| masters.is_some())
 }
 
 fn export(connection: &mut Connection) -> anyhow::Result<String> {

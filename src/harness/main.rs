@@ -21,6 +21,7 @@ mod signal;
 mod stop;
 mod tally;
 mod terminal;
+mod tls;
 
 use std::io;
 use std::process::ExitCode;
@@ -30,12 +31,13 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::server::Server;
 use crate::stop::Stop;
+use crate::tls::Tls;
 
 /// Anomaly detection inside Redis: load, recordings, alerts and a demonstration.
 #[derive(Parser)]
 #[command(version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
 struct Cli {
-    /// The server, as redis://[user:password@]host[:port][/db] or unix:///path/to/socket
+    /// The server, as redis://[user:password@]host[:port][/db], rediss://… (TLS) or unix:///path/to/socket
     #[arg(
         long,
         global = true,
@@ -44,6 +46,9 @@ struct Cli {
         default_value = "redis://127.0.0.1:6379"
     )]
     url: String,
+
+    #[command(flatten)]
+    tls: Tls,
 
     #[command(subcommand)]
     command: Command,
@@ -92,29 +97,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// The demo and the benchmark start servers of their own: their help does not offer `--url`.
+/// The demo and the benchmark start servers of their own: their help does not offer `--url` and what goes with it.
 fn command_line() -> clap::Command {
     let command = Cli::command();
-    let url = command
+    let where_to = command
         .get_arguments()
-        .find(|argument| argument.get_id() == "url")
-        .cloned();
-    let hidden = url.map(|url| url.hide(true));
+        .filter(|option| option.is_global_set());
+    let hidden: Vec<clap::Arg> = where_to.map(|option| option.clone().hide(true)).collect();
     command
-        .mut_subcommand("demo", |demo| demo.args(hidden.clone()))
-        .mut_subcommand("bench", |bench| bench.args(hidden))
+        .mut_subcommand("demo", |demo| demo.args(&hidden))
+        .mut_subcommand("bench", |bench| bench.args(&hidden))
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
+    let server = || Server::new(&cli.url, &cli.tls);
     match cli.command {
-        Command::Load(args) => load::run(&Server::new(&cli.url)?, &args, &stop),
-        Command::Replay(args) => replay::run(&Server::new(&cli.url)?, &args, &stop),
-        Command::Alerts(args) => alerts::run(&Server::new(&cli.url)?, &args, &stop),
+        Command::Load(args) => load::run(&server()?, &args, &stop),
+        Command::Replay(args) => replay::run(&server()?, &args, &stop),
+        Command::Alerts(args) => alerts::run(&server()?, &args, &stop),
         Command::Demo(args) => demo::run(&args, &stop),
         Command::Bench(args) => bench::run(&args, &stop),
-        Command::Config(args) => config::run(&Server::new(&cli.url)?, &args),
-        Command::Evaluate(args) => evaluate::run(&Server::new(&cli.url)?, &args, &stop),
+        Command::Config(args) => config::run(&server()?, &args),
+        Command::Evaluate(args) => evaluate::run(&server()?, &args, &stop),
     }
 }
 
@@ -128,11 +133,26 @@ fn stdout_closed(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::command_line;
+    use super::{Cli, command_line};
+    use clap::FromArgMatches as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         command_line().debug_assert();
+        // Which does not see that an option of all and one of a single command are called the same.
+        for words in [
+            "load --cert c --key k",
+            "replay --cert c --key k FILE",
+            "alerts --cert c",
+            "demo --server s --module m",
+            "bench --server s --module m",
+            "config push FILE --cert c",
+            "evaluate --nab DIR --cert c",
+        ] {
+            let words = ["anomaly"].into_iter().chain(words.split(' '));
+            let matches = command_line().try_get_matches_from(words).unwrap();
+            Cli::from_arg_matches(&matches).unwrap();
+        }
     }
 
     #[test]
@@ -140,7 +160,13 @@ mod tests {
         for (name, offered) in [("demo", false), ("bench", false), ("load", true)] {
             let words = ["anomaly", name, "--help"];
             let help = command_line().try_get_matches_from(words).unwrap_err();
-            assert_eq!(help.to_string().contains("--url"), offered, "{name}");
+            for option in ["--url", "--cacert", "--insecure"] {
+                assert_eq!(
+                    help.to_string().contains(option),
+                    offered,
+                    "{name} {option}"
+                );
+            }
         }
     }
 }

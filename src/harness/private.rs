@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 use crate::stop::Stop;
+use crate::tls::Tls;
 
 /// `$1` is the directory, the rest the server's command line. Standard error: the server's last words.
 /// What the shell itself has to say goes nowhere: written to a pipe that nobody reads, it would end the shell too early.
@@ -107,7 +108,7 @@ impl PrivateServer {
             .spawn()
             .context("cannot start /bin/sh")?;
         let leash = shell.stdin.take();
-        let server = Server::new(&format!("redis://127.0.0.1:{port}"))?;
+        let server = Server::new(&format!("redis://127.0.0.1:{port}"), &Tls::default())?;
         Ok(Self {
             server,
             port,

@@ -242,7 +242,7 @@ pub(crate) fn answers(process: &mut Process, port: u16, log: &Path) -> Result<()
 }
 
 /// A path as redis.conf wants it.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let path = path.to_str().expect("paths are UTF-8");
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -19,22 +19,28 @@
 mod artifact;
 mod builder;
 mod call;
+mod cluster;
 mod dir;
 mod picture;
 mod port;
 mod process;
+mod program;
 mod reply;
 mod server;
 mod setup;
+mod tls;
 mod wait;
 
 pub use artifact::{anomaly, module};
 pub use builder::{Builder, Refused};
 pub use call::{__argument, Args, call, call_many, try_call};
+pub use cluster::three_masters;
 pub use dir::Dir;
 pub use picture::{Picture, assert_same};
 pub use port::free_port;
+pub use program::{Program, alert_ids};
 pub use reply::{bytes, entries, error, field, float, int, is_nil, list, pairs, text};
 pub use server::{Server, Stop};
 pub use setup::{bootstrap, checkout, fetched_server, redis_cli, redis_server, timeseries};
+pub use tls::{Certificate, Certificates};
 pub use wait::wait_until;

@@ -1,6 +1,4 @@
-//! The consumer group: own leftovers first, then leftovers of the dead, then what is new.
-//!
-//! A little above 500 lines, since every step works on the same few fields.
+//! The consumer group: own leftovers first, then leftovers of the dead, then what is new. `many` does it on a cluster.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -9,7 +7,7 @@ use redis::{Cmd, Connection, ConnectionLike, RedisError, Value};
 
 use super::entries::{EntryId, newest, streams};
 use super::missed;
-use super::nodes::Nodes;
+use super::nodes::Address;
 use super::seen::{Seen, id_in};
 use super::sink::Sink;
 use super::{Args, Begin, name};
@@ -19,10 +17,6 @@ use crate::terminal::{harmless, note};
 
 /// How long the server holds a read back when nothing is new; so much later a signal is noticed at worst.
 const BLOCK: Duration = Duration::from_millis(500);
-/// On a cluster: time between two looks at all streams when nothing was new.
-const POLL: Duration = Duration::from_millis(100);
-/// On a cluster: time between two looks for nodes and streams.
-const LOOK: Duration = Duration::from_secs(1);
 /// Read at a time. What is read and not yet shown when we die is shown first next time.
 const READ: u64 = 100;
 
@@ -47,10 +41,14 @@ impl Trouble {
 }
 
 /// A stream and how far it was delivered to us.
-struct Source {
-    stream: String,
+pub(super) struct Source {
+    pub(super) stream: String,
+    /// On a cluster: the node that said it has it.
+    pub(super) node: Option<Address>,
+    /// On a cluster: its group is to be joined, and what was under way to be shown, before it is read.
+    pub(super) fresh: bool,
     /// Its group was there, or was made: from now on a missing one means that somebody deleted it.
-    joined: bool,
+    pub(super) joined: bool,
     /// The newest entry seen: where the group goes on if it has to be made again.
     last: Option<EntryId>,
     claim_cursor: String,
@@ -61,9 +59,11 @@ struct Source {
 }
 
 impl Source {
-    fn new(stream: String) -> Self {
+    pub(super) fn new(stream: String) -> Self {
         Self {
             stream,
+            node: None,
+            fresh: true,
             joined: false,
             last: None,
             claim_cursor: String::from("0-0"),
@@ -75,7 +75,7 @@ impl Source {
 
 /// Which entries a read asks for.
 #[derive(Clone, Copy)]
-enum Read {
+pub(super) enum Read {
     /// Delivered to this consumer before and not acknowledged.
     Own,
     New {
@@ -85,8 +85,8 @@ enum Read {
 
 /// One member of the group. On a cluster there is a source for each alerts stream, and they come and go.
 pub(crate) struct Consumer<'a> {
-    args: &'a Args,
-    sources: Vec<Source>,
+    pub(super) args: &'a Args,
+    pub(super) sources: Vec<Source>,
     sink: Sink,
     seen: Seen,
     name: String,
@@ -94,7 +94,7 @@ pub(crate) struct Consumer<'a> {
     repeats: u64,
     trimmed: u64,
     /// The streams of a cluster were looked for.
-    looked: bool,
+    pub(super) looked: bool,
 }
 
 impl<'a> Consumer<'a> {
@@ -170,73 +170,8 @@ impl<'a> Consumer<'a> {
         Ok(())
     }
 
-    /// As [`follow`](Self::follow) on a cluster: streams are looked for again and again, and read one by one, since they
-    /// are in different slots. `home` holds the consumer's name.
-    pub(crate) fn follow_nodes(
-        &mut self,
-        mut home: Connection,
-        mut nodes: Nodes<'_>,
-        stop: &Stop,
-        connected: impl FnOnce(),
-    ) -> Result<(), Trouble> {
-        self.take_name(&mut home)?;
-        self.join(&mut nodes, stop, 0)?;
-        connected();
-        let (mut look_at, mut claim_at) = (Instant::now() + LOOK, Instant::now());
-        while !stop.requested() && !self.enough() {
-            if Instant::now() >= look_at {
-                self.join(&mut nodes, stop, self.sources.len())?;
-                look_at = Instant::now() + LOOK;
-            }
-            let mut waiting = false;
-            if Instant::now() >= claim_at {
-                waiting = self.leftovers_of_the_dead(&mut nodes.connection)?;
-                if !waiting {
-                    claim_at = Instant::now() + self.claim_interval();
-                }
-            }
-            for index in 0..self.sources.len() {
-                if self.enough() {
-                    break;
-                }
-                let read = Read::New { block: false };
-                waiting |= self.read(&mut nodes.connection, index..index + 1, read)?;
-            }
-            if !waiting {
-                if self.args.once {
-                    break;
-                }
-                stop.sleep_until(Instant::now() + POLL);
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds streams that are not yet followed, joins the groups of those from `first` on and shows what was under way.
-    fn join(&mut self, nodes: &mut Nodes<'_>, stop: &Stop, first: usize) -> Result<(), Trouble> {
-        if self.args.finds_streams() {
-            let begun = self.looked;
-            for stream in nodes.streams()? {
-                if self.sources.iter().all(|source| source.stream != stream) {
-                    let mut source = Source::new(stream);
-                    source.joined = begun; // all of a stream that came later is news, whatever `--from` says
-                    self.sources.push(source);
-                }
-            }
-        }
-        for index in first..self.sources.len() {
-            self.ensure_group(&mut nodes.connection, index)?;
-            while !stop.requested()
-                && !self.enough()
-                && self.read(&mut nodes.connection, index..index + 1, Read::Own)?
-            {}
-        }
-        self.looked = true;
-        Ok(())
-    }
-
     /// After an outage the name stays: what was under way is listed under it.
-    fn take_name(&mut self, connection: &mut Connection) -> Result<(), RedisError> {
+    pub(super) fn take_name(&mut self, connection: &mut Connection) -> Result<(), RedisError> {
         match &self.args.consumer {
             Some(name) => self.name.clone_from(name),
             None if self.name.is_empty() => self.name = name::claim(connection, &self.args.group)?,
@@ -245,11 +180,11 @@ impl<'a> Consumer<'a> {
         Ok(())
     }
 
-    fn claim_interval(&self) -> Duration {
+    pub(super) fn claim_interval(&self) -> Duration {
         Duration::from_millis((self.args.claim_after / 4).clamp(100, 10_000))
     }
 
-    fn enough(&self) -> bool {
+    pub(super) fn enough(&self) -> bool {
         self.args.count.is_some_and(|count| self.shown >= count)
     }
 
@@ -262,7 +197,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// One XREADGROUP over some of the streams; true if there was anything.
-    fn read(
+    pub(super) fn read(
         &mut self,
         connection: &mut dyn ConnectionLike,
         which: Range<usize>,
@@ -345,38 +280,49 @@ impl<'a> Consumer<'a> {
     ) -> Result<bool, Trouble> {
         let mut any = false;
         for index in 0..self.sources.len() {
-            let Some(source) = self.sources.get(index) else {
-                continue;
-            };
-            let mut command = redis::cmd("XAUTOCLAIM");
-            command
-                .arg(&source.stream)
-                .arg(&self.args.group)
-                .arg(&self.name)
-                .arg(self.args.claim_after);
-            command
-                .arg(&source.claim_cursor)
-                .arg("COUNT")
-                .arg(self.at_most());
-            let stream = source.stream.clone();
-            let Some(Value::Array(parts)) = self.ask(connection, &command, &stream)? else {
-                continue;
-            };
-            let [cursor, Value::Array(entries), rest @ ..] = parts.as_slice() else {
-                continue;
-            };
-            if let Some(source) = self.sources.get_mut(index) {
-                source.claim_cursor =
-                    String::from_utf8_lossy(bytes(cursor).unwrap_or(b"0-0")).into_owned();
-                any |= source.claim_cursor != "0-0";
-            }
-            // Entries that were trimmed while they waited are named here, and removed from the pending list.
-            if let [Value::Array(gone), ..] = rest {
-                self.trimmed += gone.len() as u64;
-                any |= !gone.is_empty();
-            }
-            any |= self.deliver(connection, index, entries)?;
+            any |= self.leftovers_in(connection, index)?;
         }
+        Ok(any)
+    }
+
+    /// The same for one stream.
+    pub(super) fn leftovers_in(
+        &mut self,
+        connection: &mut dyn ConnectionLike,
+        index: usize,
+    ) -> Result<bool, Trouble> {
+        let mut any = false;
+        let Some(source) = self.sources.get(index) else {
+            return Ok(false);
+        };
+        let mut command = redis::cmd("XAUTOCLAIM");
+        command
+            .arg(&source.stream)
+            .arg(&self.args.group)
+            .arg(&self.name)
+            .arg(self.args.claim_after);
+        command
+            .arg(&source.claim_cursor)
+            .arg("COUNT")
+            .arg(self.at_most());
+        let stream = source.stream.clone();
+        let Some(Value::Array(parts)) = self.ask(connection, &command, &stream)? else {
+            return Ok(false);
+        };
+        let [cursor, Value::Array(entries), rest @ ..] = parts.as_slice() else {
+            return Ok(false);
+        };
+        if let Some(source) = self.sources.get_mut(index) {
+            source.claim_cursor =
+                String::from_utf8_lossy(bytes(cursor).unwrap_or(b"0-0")).into_owned();
+            any |= source.claim_cursor != "0-0";
+        }
+        // Entries that were trimmed while they waited are named here, and removed from the pending list.
+        if let [Value::Array(gone), ..] = rest {
+            self.trimmed += gone.len() as u64;
+            any |= !gone.is_empty();
+        }
+        any |= self.deliver(connection, index, entries)?;
         Ok(any)
     }
 
@@ -444,7 +390,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// Makes the group where it is missing: at first where `--from` says, later where we were.
-    fn ensure_group(
+    pub(super) fn ensure_group(
         &mut self,
         connection: &mut dyn ConnectionLike,
         index: usize,

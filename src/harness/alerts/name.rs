@@ -30,8 +30,16 @@ pub(crate) fn claim(connection: &mut Connection, group: &str) -> Result<String, 
     Ok(format!("{host}-{}", std::process::id()))
 }
 
-/// Holds the name for a new connection, whoever else may hold it: the old connection may not be quite closed.
+/// Holds the name for a new connection, whoever else may hold it: the old connection may not be quite closed. A user who may
+/// not name a connection has a name that no other takes.
 pub(crate) fn keep(connection: &mut Connection, group: &str, name: &str) -> Result<(), RedisError> {
+    match set(connection, group, name) {
+        Err(error) if error.code() == Some("NOPERM") => Ok(()),
+        other => other,
+    }
+}
+
+fn set(connection: &mut Connection, group: &str, name: &str) -> Result<(), RedisError> {
     redis::cmd("CLIENT")
         .arg("SETNAME")
         .arg(title(group, name))
@@ -45,7 +53,7 @@ fn title(group: &str, name: &str) -> String {
 /// Takes the name first and looks then, so that of two that start together at most one believes it is alone: the one
 /// that connected first.
 fn hold(connection: &mut Connection, group: &str, name: &str) -> Result<bool, RedisError> {
-    keep(connection, group, name)?;
+    set(connection, group, name)?;
     let title = title(group, name);
     let own: u64 = redis::cmd("CLIENT").arg("ID").query(connection)?;
     let clients: String = redis::cmd("CLIENT").arg("LIST").query(connection)?;
