@@ -107,12 +107,7 @@ fn nothing_is_made_twice_of_a_slot_whose_move_was_announced() {
 #[test]
 fn what_is_unread_goes_with_a_stream_that_is_sent_as_soon_as_its_move_is_announced() {
     let pair = Pair::with_replicas();
-    let (first, second) = (pair.stream(0, "1"), pair.stream(0, "2"));
-    pair.fill(0, &first, 1..LONG + 1);
-    pair.fill(0, &second, 1..SHORT + 1);
-    pair.watch(1);
-    pair.watch(0);
-    pair.is_to_be_read(0, &second);
+    let (first, second) = pair.one_behind_the_other(LONG, SHORT);
     pair.set_slot(1, &second, &["IMPORTING", &pair.ids[0]]);
     let words = [&["MIGRATING", &pair.ids[1]], &timeout(&pair, "30000")[..]].concat();
     let (mut connection, _) = announce(&pair, &second, &words);
@@ -218,12 +213,7 @@ fn a_move_that_a_transaction_begins_is_noticed_however_long_it_waits_to_be_execu
 #[test]
 fn what_is_unread_goes_with_a_stream_that_is_sent_in_the_transaction_that_begins_the_move() {
     let pair = Pair::start();
-    let (first, second) = (pair.stream(0, "1"), pair.stream(0, "2"));
-    pair.fill(0, &first, 1..LONG + 1);
-    pair.fill(0, &second, 1..SHORT + 1);
-    pair.watch(1);
-    pair.watch(0);
-    pair.is_to_be_read(0, &second);
+    let (first, second) = pair.one_behind_the_other(LONG, SHORT);
     pair.set_slot(1, &second, &["IMPORTING", &pair.ids[0]]);
     let begin = args![
         "CLUSTER",

@@ -13,12 +13,7 @@ const SHORT: i64 = 2000;
 #[test]
 fn a_stream_that_leaves_while_another_is_read_is_read_where_it_arrives() {
     let pair = Pair::start();
-    let (first, second) = (pair.stream(0, "1"), pair.stream(0, "2"));
-    pair.fill(0, &first, 1..LONG + 1);
-    pair.fill(0, &second, 1..SHORT + 1);
-    pair.watch(1);
-    pair.watch(0);
-    pair.is_to_be_read(0, &second);
+    let (first, second) = pair.one_behind_the_other(LONG, SHORT);
     pair.move_slot(0, &second, |target| {
         let (asking, at) = (args!["ASKING"], SHORT + 1);
         let entry = args!["XADD", &second, format!("{at}-0"), "t", 1];

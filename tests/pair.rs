@@ -119,6 +119,17 @@ impl Pair {
         set_slot(&self.nodes[node], &[&[&slot[..]], words].concat());
     }
 
+    /// Two watched streams of the first node with so many entries, that are yet to be read, the first of them first.
+    pub(crate) fn one_behind_the_other(&self, first: i64, second: i64) -> (String, String) {
+        let streams = (self.stream(0, "1"), self.stream(0, "2"));
+        self.fill(0, &streams.0, 1..first + 1);
+        self.fill(0, &streams.1, 1..second + 1);
+        self.watch(1);
+        self.watch(0);
+        self.is_to_be_read(0, &streams.1);
+        streams
+    }
+
     /// Moves the slot of a stream, at once and the stream first.
     pub(crate) fn move_slot(&self, from: usize, stream: &str, meanwhile: impl FnOnce(&Server)) {
         self.set_slot(1 - from, stream, &["IMPORTING", &self.ids[from]]);
