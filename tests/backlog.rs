@@ -303,6 +303,10 @@ fn a_replica_follows_and_goes_on_when_it_is_promoted() {
     midway(&master, "a", all);
     let late = Server::builder().replica_of(&master).start();
     early.wait_until("it follows", || read(&early, "a")[0] > 0);
+    // While it loads what its master has sent it answers nothing else.
+    late.wait_until("the link is up", || {
+        late.info("replication")["master_link_status"] == "up"
+    });
     late.wait_until("it follows", || read(&late, "a")[0] > 0);
     assert!(!left(&early, "a").is_empty() && !left(&late, "a").is_empty());
     master.kill9();
