@@ -42,6 +42,7 @@ pub mod text;
 pub mod units;
 pub mod watch;
 pub mod window;
+pub mod written;
 pub mod xadd;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::{is_plain, number};
 use anomaly_core::units::Timestamp;
+use anomaly_core::written::written;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
@@ -126,17 +127,38 @@ pub(crate) enum Archived {
     First,
 }
 
+/// What decides where a series has a sample of that very time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// The newer one stays.
+    Last,
+    /// What the series itself says; the newer one, where that is to refuse it. The sample is the newest of its sensor, so
+    /// that the other is somebody else's. This is how TS.MADD does it, and so must whoever does it again, alone.
+    OfSeries,
+}
+
 /// Writes a reading to the sensor's series. A failure is counted, and the first of each kind is
 /// logged; the verdict stands.
 ///
 /// The profile is that of the sensor; without one it is looked for, should the series have to be created.
-pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) -> Archived {
+pub(crate) fn archive(
+    ctx: Ctx,
+    words: &Words<'_>,
+    policy: Policy,
+    profile: Option<&Profile>,
+) -> Archived {
     let series = words.series();
     let (at, value) = (words.at(), words.value());
     let add = [series.borrow(), at, value, ON_DUPLICATE.get(), LAST.get()];
     let exists = Key::exists(ctx, series.borrow());
     let called = if exists {
-        ctx.call(c"TS.ADD", &add)
+        match policy {
+            Policy::Last => ctx.call(c"TS.ADD", &add),
+            Policy::OfSeries => match ctx.call(c"TS.ADD", &add[..3]) {
+                Called::Refused(_) => ctx.call(c"TS.ADD", &add),
+                called => called,
+            },
+        }
     } else {
         let how = match profile {
             Some(profile) => creation(ctx, words, profile),
@@ -168,14 +190,17 @@ pub(crate) fn archive(ctx: Ctx, words: &Words<'_>, profile: Option<&Profile>) ->
     }
 }
 
-/// Writes samples (series, time, value) to series that exist, each the newest of its sensor: of each, whether it is there now. One that is not has
-/// yet to be written by [`archive`], which also tells why it cannot be.
+/// Writes samples (series, time, value) to series that exist, each the newest of its sensor: of each, whether it is known to be there now. One
+/// that is not has yet to be written by [`archive`], which also tells why it cannot be.
 ///
 /// What has a time of its own needs no word on duplicates: should somebody else have written a sample of that very time, the
 /// series' own policy decides, and is LAST where we made it; where it refuses, [`archive`] overrules it.
 pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = [Str<'a>; 3]>) -> Vec<bool> {
     let add: Vec<Str<'_>> = all.flatten().collect();
-    let done = ctx.call_for_each(c"TS.MADD", &add);
+    let time = |at: usize| add.get(3 * at + 1).map_or(&b""[..], |time| time.bytes());
+    let done = ctx.call_and_read(c"TS.MADD", &add, |reply| {
+        written(reply, add.len() / 3, time)
+    });
     with(|state| state.counts.archived += done.iter().filter(|done| **done).count() as u64);
     done
 }

@@ -12,7 +12,7 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Profile, Reading, key};
 
 use crate::audience::Audience;
-use crate::effects::{Archived, Words};
+use crate::effects::{Archived, Policy, Words};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
@@ -225,12 +225,21 @@ fn archive(ctx: Ctx, taken: &Taken<'_>) -> Archived {
         return Archived::No;
     }
     samples::settle();
-    effects::archive(ctx, &words(ctx, taken), taken.profile.as_deref())
+    effects::archive(ctx, &words(ctx, taken), by(taken), taken.profile.as_deref())
+}
+
+/// What decides where the series has a sample of that very time.
+fn by(taken: &Taken<'_>) -> Policy {
+    if taken.newest {
+        Policy::OfSeries
+    } else {
+        Policy::Last
+    }
 }
 
 /// The same, but the sample may wait for others.
 fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> Archived {
-    if taken.is_archived() && put_off(ctx, taken, outcome, heard) {
+    if taken.is_archived() && put_off(ctx, taken, outcome, heard, false) {
         return Archived::Yes;
     }
     archive(ctx, taken)
@@ -238,14 +247,17 @@ fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) 
 
 /// Has the sample of a reading wait for others, if it is the newest of a series that exists, and raises no alert. Whoever
 /// hears is told that it is there: with them as here it can only fail for what the series is. But to create one is told apart.
-fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> bool {
+///
+/// What a master sends does not wait if the series can expire. It has not until the master says so; but by this server's
+/// clock it may have, and then only the master's own commands see it.
+fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool, sent: bool) -> bool {
     if !taken.newest || outcome.transition.is_some() {
         return false;
     }
     let words = words(ctx, taken);
     let series = words.series();
     let exists = heard && Key::exists(ctx, series.borrow());
-    if heard && !exists {
+    if heard && !exists || sent && Key::open(ctx, series.borrow(), Mode::Look).expires() {
         return false;
     }
     samples::wait(ctx, &words, series, exists, taken.reading);
@@ -302,10 +314,11 @@ pub(crate) fn apply(
         value: given.value,
     };
     let taken = take(ctx, given, reading, arrival, &mut outcome)?;
-    let waits = archived && !ctx.asked().is_pressed() && put_off(ctx, &taken, &outcome, true);
+    let waits = archived && !ctx.asked().is_pressed() && put_off(ctx, &taken, &outcome, true, true);
     if archived && !waits {
         samples::settle();
-        effects::archive(ctx, &words(ctx, &taken), taken.profile.as_deref());
+        let profile = taken.profile.as_deref();
+        effects::archive(ctx, &words(ctx, &taken), by(&taken), profile);
     }
     if let Some((event, _)) = &outcome.transition {
         effects::notify(ctx, given.sensor, *event);

@@ -164,12 +164,18 @@ unsafe extern "C" fn on_key_event(
                 backlog::came(ctx, key);
                 with(|state| state.meet_alert_stream(key.bytes()));
             }
-            b"expired" => set_end(db, key, End::Expired),
-            b"evicted" => set_end(db, key, End::Evicted),
+            b"expired" => left(db, key, End::Expired),
+            b"evicted" => left(db, key, End::Evicted),
             _ => {}
         }
         OK
     })
+}
+
+/// A key has left the keyspace without a command.
+fn left(db: c_int, key: Str<'_>, end: End) {
+    set_end(db, key, end);
+    with(|state| state.samples.lose(db, key.bytes()));
 }
 
 /// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on.

@@ -17,7 +17,7 @@ use anomaly_core::{Reading, key};
 use redis_module::raw;
 use smallvec::SmallVec;
 
-use crate::effects::{self, Words};
+use crate::effects::{self, Policy, Words};
 use crate::fence::guard;
 use crate::server::{Ctx, Key, OwnCtx, OwnedStr, Str, api};
 use crate::state::with;
@@ -33,7 +33,7 @@ pub(crate) struct Due {
     sensor: OwnedStr,
     reading: Reading,
     series: OwnedStr,
-    /// The series was there when the reading came.
+    /// The series is known to have been there when the reading came.
     exists: bool,
     at: OwnedStr,
     value: OwnedStr,
@@ -57,12 +57,31 @@ pub(crate) struct Waiting {
     ctx: Option<OwnCtx>,
     /// A timer is running.
     awake: bool,
+    /// They are being written.
+    writing: bool,
+    /// Series that have left the keyspace since that began.
+    gone: Vec<(c_int, Vec<u8>)>,
 }
 
 impl Waiting {
     /// All data is about to be replaced.
     pub(crate) fn forget(&mut self) {
         self.due.clear();
+    }
+
+    /// A key has expired, or was evicted. If it was a series, it was there when the samples that wait for it came.
+    pub(crate) fn lose(&mut self, db: c_int, key: &[u8]) {
+        if !key::may_be_series(key) {
+            return;
+        }
+        if self.writing {
+            self.gone.push((db, key.to_vec()));
+        }
+        let of_series = |due: &&mut Due| (due.db, due.series.borrow().bytes()) == (db, key);
+        self.due
+            .iter_mut()
+            .filter(of_series)
+            .for_each(|due| due.exists = true);
     }
 }
 
@@ -109,6 +128,7 @@ pub(crate) fn settle() {
     let Some((mut all, own)) = with(|state| {
         let samples = &mut state.samples;
         let own = samples.ctx.filter(|_| !samples.due.is_empty())?;
+        samples.writing = true;
         Some((std::mem::take(&mut samples.due), own))
     }) else {
         return;
@@ -124,6 +144,8 @@ pub(crate) fn settle() {
     let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     with(|state| {
         state.counts.settled_nanoseconds += took;
+        state.samples.writing = false;
+        state.samples.gone.clear();
         if state.samples.due.is_empty() {
             state.samples.due = all;
         }
@@ -145,13 +167,20 @@ fn write(ctx: Ctx, all: &[Due]) {
 }
 
 impl Due {
+    /// Whether the series was there when the reading came, as far as is known.
+    fn was_there(&self) -> bool {
+        let series = self.series.borrow().bytes();
+        let of_series = |(db, key): &(c_int, Vec<u8>)| (*db, &key[..]) == (self.db, series);
+        self.exists || with(|state| state.samples.gone.iter().any(of_series))
+    }
+
     /// The series is not there, or refuses the sample. A series that has left the keyspace meanwhile (it can only have
     /// expired, or been evicted) would have taken the sample with it; of one of which it is not known that it was there, the same
     /// goes if the sensor has left too.
     fn write_alone(&self, ctx: Ctx) {
         let sensor = self.sensor.borrow();
         let gone = !Key::exists(ctx, self.series.borrow());
-        if gone && (self.exists || !Key::exists(ctx, sensor)) {
+        if gone && (self.was_there() || !Key::exists(ctx, sensor)) {
             return;
         }
         let source = self.from.as_ref().map(|from| {
@@ -172,7 +201,7 @@ impl Due {
             Some(value),
             source.as_ref(),
         );
-        effects::archive(ctx, &words, None);
+        effects::archive(ctx, &words, Policy::Last, None);
     }
 }
 

@@ -49,12 +49,15 @@ impl Called {
     }
 }
 
-/// Of a reply that is an array, whether each element is an integer; of any other, nothing.
-pub(super) fn each(reply: *mut raw::RedisModuleCallReply) -> Vec<bool> {
+/// Reads a reply as it is sent: to have the server take it apart can cost as much as what it tells of. Without a reply, nothing.
+pub(super) fn read<T: Default>(
+    reply: *mut raw::RedisModuleCallReply,
+    read: impl FnOnce(&[u8]) -> T,
+) -> T {
     if reply.is_null() {
-        return Vec::new();
+        return T::default();
     }
-    // SAFETY: a live reply, freed once and not used after; its elements live as long.
+    // SAFETY: a live reply, freed once and not used after; what it is sent as lives as long.
     unsafe {
         let mut len = 0;
         let protocol = api!(RedisModule_CallReplyProto(reply, &raw mut len));
@@ -63,19 +66,8 @@ pub(super) fn each(reply: *mut raw::RedisModuleCallReply) -> Vec<bool> {
         } else {
             std::slice::from_raw_parts(protocol.cast(), len)
         };
-        let each = each_of(protocol);
+        let read = read(protocol);
         api!(RedisModule_FreeCallReply(reply));
-        each
-    }
-}
-
-/// The same of the reply as it is sent: to have the server take it apart costs as much as to score a reading for each.
-fn each_of(protocol: &[u8]) -> Vec<bool> {
-    let mut lines = protocol.split(|byte| *byte == b'\n');
-    match lines.next() {
-        Some([b'*', ..]) => lines
-            .filter_map(|line| line.first().map(|kind| *kind == b':'))
-            .collect(),
-        _ => Vec::new(),
+        read
     }
 }

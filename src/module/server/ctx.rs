@@ -312,11 +312,16 @@ impl Ctx {
         Called::of(unsafe { spread!(RedisModule_Call, self.0, command, args, "") })
     }
 
-    /// Runs a command of the server that replies with one integer or error for each of many things: whether it is an integer.
-    /// Nothing where it could not be run.
-    pub(crate) fn call_for_each(self, command: &CStr, args: &[Str<'_>]) -> Vec<bool> {
-        // SAFETY: the reply is freed by `called::each`.
-        called::each(unsafe { spread!(RedisModule_Call, self.0, command, args, "") })
+    /// Runs a command of the server, passes on nothing, and reads its reply as it is sent. Nothing where it could not be run.
+    pub(crate) fn call_and_read<T: Default>(
+        self,
+        command: &CStr,
+        args: &[Str<'_>],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        // SAFETY: the reply is freed by `called::read`.
+        let reply = unsafe { spread!(RedisModule_Call, self.0, command, args, "") };
+        called::read(reply, read)
     }
 
     /// Runs a command of the server and passes it on as well, as the server has resolved it.

@@ -33,6 +33,14 @@ impl Key {
         unsafe { api!(RedisModule_KeyExists(ctx.raw(), name.raw())) == 1 }
     }
 
+    /// Whether it has a time at which it expires.
+    pub(crate) fn expires(&self) -> bool {
+        // SAFETY: a key we hold open; null has no such time.
+        !self.0.is_null()
+            && unsafe { api!(RedisModule_GetExpire(self.0)) }
+                != raw::mstime_t::from(raw::REDISMODULE_NO_EXPIRE)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         // SAFETY: a key we hold open, or null, which counts as empty.
         self.0.is_null()
