@@ -158,7 +158,13 @@ fn what_cannot_be_archived_is_judged_counted_and_logged_once() {
         .map(|name| info[&format!("anomaly_{name}")].as_str());
     assert_eq!(counted, ["5", "0", "5", "1"]);
     let log = server.log();
-    assert_eq!(log.matches("could not be archived").count(), 1, "{log}");
+    let told = log.matches("could not be archived").count();
+    assert_eq!(told, 1, "{log}");
+    // Which sensor it is, among thousands.
+    assert!(
+        log.contains("a reading of 's' could not be archived"),
+        "{log}"
+    );
     assert_eq!(text(&server.cmd(&["GET", "ts:{s}"])), "text");
 }
 

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use anomaly_core::alert::{Alert, Source};
 use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
-use anomaly_core::text::{is_plain, number};
+use anomaly_core::text::{is_plain, number, shown};
 use anomaly_core::units::Timestamp;
 use anomaly_core::written::written;
 use anomaly_core::{Profile, Reading, key};
@@ -183,7 +183,9 @@ pub(crate) fn archive(
             Archived::No
         }
         Called::Refused(why) => {
-            failed(ctx, "a reading could not be archived", &why);
+            let sensor = shown(words.sensor.bytes());
+            let what = format!("a reading of '{sensor}' could not be archived");
+            failed(ctx, &what, &why);
             with(|state| state.counts.archive_failures += 1);
             Archived::No
         }
