@@ -56,6 +56,7 @@ mod roles;
 mod rules;
 mod same;
 mod samples;
+mod samples_series;
 mod series;
 mod settings;
 mod shapes;
