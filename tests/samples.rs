@@ -245,12 +245,17 @@ fn replicas_and_the_file_have_the_samples_that_wait() {
         let more = (10..20).map(|at| args!["ANOMALY.ADD", "t", at * 1000, at]);
         let case: Vec<Args> = more.chain(case).collect();
         call_many(&mut master.conn(), &case);
-        master.replica_in_sync(&replica);
-        let here = master.picture();
-        assert_same(&replica.picture(), &here);
-        master.restart(Stop::Kill9);
-        assert_same(&master.picture(), &here);
+        assert_replica_and_file_agree(&mut master, &replica);
     }
+}
+
+/// Both have what the master has.
+pub(crate) fn assert_replica_and_file_agree(master: &mut Server, replica: &Server) {
+    master.replica_in_sync(replica);
+    let here = master.picture();
+    assert_same(&replica.picture(), &here);
+    master.restart(Stop::Kill9);
+    assert_same(&master.picture(), &here);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anomaly_tests::{Server, Stop, args, assert_same, call_many, int, list, wait_until};
+use anomaly_tests::{Server, args, assert_same, call_many, int, list, wait_until};
+
+use crate::samples::assert_replica_and_file_agree;
 
 /// A replica that lags holds a series for expired by its own clock, which its master has had live on: the master decides.
 #[test]
@@ -98,11 +100,7 @@ fn a_series_of_another_policy_is_the_same_on_the_replica_and_in_the_file() {
         ]);
     }
     call_many(&mut master.conn(), &all);
-    master.replica_in_sync(&replica);
-    let here = master.picture();
-    assert_same(&replica.picture(), &here);
-    master.restart(Stop::Kill9);
-    assert_same(&master.picture(), &here);
+    assert_replica_and_file_agree(&mut master, &replica);
 }
 
 /// TimeSeries answers a sample twice where its compaction is refused: the answers that follow are those of samples before.

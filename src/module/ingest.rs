@@ -256,8 +256,15 @@ fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool, sent: bo
     }
     let words = words(ctx, taken);
     let series = words.series();
-    let exists = heard && Key::exists(ctx, series.borrow());
-    if heard && !exists || sent && Key::open(ctx, series.borrow(), Mode::Look).expires() {
+    let lasts = || {
+        let key = Key::open(ctx, series.borrow(), Mode::Look);
+        !key.is_empty() && !key.expires()
+    };
+    let exists = match (sent, heard) {
+        (true, _) => lasts(),
+        (false, heard) => heard && Key::exists(ctx, series.borrow()),
+    };
+    if heard && !exists {
         return false;
     }
     samples::wait(ctx, &words, series, exists, taken.reading);

@@ -13,7 +13,7 @@ use std::ffi::{c_int, c_void};
 use std::time::Instant;
 
 use anomaly_core::alert::Source;
-use anomaly_core::{Reading, key};
+use anomaly_core::{Reading, key, xadd};
 use redis_module::raw;
 use smallvec::SmallVec;
 
@@ -201,7 +201,7 @@ impl Due {
             Some(value),
             source.as_ref(),
         );
-        effects::archive(ctx, &words, Policy::Last, None);
+        effects::archive(ctx, &words, Policy::OfSeries, None);
     }
 }
 
@@ -257,15 +257,9 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
 
 /// Whether a command does nothing but add readings, so that it looks at no series but by way of [`crate::ingest`].
 fn is_reading<'a>(name: &[u8], key: impl FnOnce() -> &'a [u8]) -> bool {
-    // As most clients write them, to compare in which is quicker.
-    let is = |command: &[u8]| name == command || name.eq_ignore_ascii_case(command);
-    match name.len() {
-        4 => is(b"XADD") && !key::may_be_series(key()),
-        11 => is(b"ANOMALY.ADD"),
-        12 => is(b"ANOMALY.MADD"),
-        14 => is(b"ANOMALY._APPLY"),
-        _ => false,
-    }
+    let own: [&[u8]; 3] = [b"ANOMALY.ADD", b"ANOMALY.MADD", b"ANOMALY._APPLY"];
+    own.iter().any(|command| xadd::is(name, command))
+        || xadd::is(name, b"XADD") && !key::may_be_series(key())
 }
 
 unsafe extern "C" fn on_timer(_: *mut raw::RedisModuleCtx, _: *mut c_void) {
