@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anomaly_tests::{Server, args, assert_same, call_many, int, list, wait_until};
+use anomaly_tests::{Server, args, assert_same, call_many, int, list, text, wait_until};
 
 use crate::samples::assert_replica_and_file_agree;
 
@@ -142,4 +142,36 @@ fn a_compaction_that_is_refused_loses_no_sample_of_others() {
         let samples = list(&server.cmd(&["TS.RANGE", "ts:{s}", "-", "+"]));
         assert_eq!(samples.len() as i64, 2 + round);
     }
+}
+
+/// It is not known to be there, and is written again: by the same policy as before.
+#[test]
+fn a_sample_that_is_written_again_goes_by_the_policy_of_its_series() {
+    let server = Server::start();
+    let add = |key: &str, at: i64, value: i64| args!["ANOMALY.ADD", key, at, value];
+    let many = [
+        add("s", 1000, 1),
+        add("low", 1000, 1),
+        args!["TS.CREATE", "down", "RETENTION", 5],
+        args![
+            "TS.CREATERULE",
+            "ts:{s}",
+            "down",
+            "AGGREGATION",
+            "avg",
+            1000
+        ],
+        args!["DEL", "ts:{low}"],
+        args!["TS.CREATE", "ts:{low}", "DUPLICATE_POLICY", "MIN"],
+        args!["TS.ADD", "ts:{low}", 20_000, 5],
+        add("s", 11_000, 1),
+        args!["TS.ADD", "down", 1_000_000, 1],
+        args!["PING"],
+        // One compaction is refused, and the answers that follow are shifted.
+        add("s", 20_000, 1),
+        add("low", 20_000, 7),
+        args!["TS.GET", "ts:{low}"],
+    ];
+    let seen = call_many(&mut server.conn(), &many).pop().unwrap();
+    assert_eq!(text(&list(&seen)[1]), "5");
 }
