@@ -12,6 +12,7 @@
 
 pub mod alert;
 pub mod backtest;
+pub mod cache;
 pub mod codec;
 pub mod command;
 pub mod deadlines;

@@ -109,6 +109,13 @@ impl Default for Outcome {
 }
 
 impl Outcome {
+    /// As a default one, for a reading that follows the newest so far. Only what says that there is nothing is written.
+    fn begin(&mut self, newest: Option<Reading>, archive: bool) {
+        (self.verdict, self.needed) = (Verdict::Normal, 0);
+        (self.finding, self.own, self.transition) = (None, None, None);
+        (self.newest, self.archive, self.suppressed) = (newest, archive, false);
+    }
+
     /// 0 to 1; 0 where nothing judged.
     #[must_use]
     pub fn score(&self) -> f64 {
@@ -405,11 +412,7 @@ impl Model {
 
     fn judge(&mut self, key: &[u8], reading: Reading, profile: &Profile, outcome: &mut Outcome) {
         let newest = self.newest;
-        *outcome = Outcome {
-            newest,
-            archive: profile.archive,
-            ..Outcome::default()
-        };
+        outcome.begin(newest, profile.archive);
         if let Some(newest) = newest {
             if reading.at < newest.at && !self.streak.late(reading.at) {
                 self.late = self.late.saturating_add(1);

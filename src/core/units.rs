@@ -89,15 +89,11 @@ impl Timestamp {
 
 /// The whole number that decimal digits, and nothing but digits, are.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    // Eighteen digits cannot overflow; only what is longer, leading zeros included, is checked digit by digit.
-    let (head, tail) = digits.split_at_checked(18).unwrap_or((digits, &[]));
-    let mut number = 0;
-    for byte in head {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
+    let (eights, tail) = digits.as_chunks();
+    let mut number = 0u64;
+    for eight in eights {
+        let next = number.checked_mul(100_000_000)?;
+        number = next.checked_add(eight_digits(*eight)?)?;
     }
     for byte in tail {
         let digit = byte.wrapping_sub(b'0');
@@ -107,6 +103,22 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
     (!digits.is_empty()).then_some(number)
+}
+
+/// The number that eight digits are, all at once: in each step neighbours become one number in twice the room.
+fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0xf0; 8]);
+    const SIX: u64 = u64::from_ne_bytes([6; 8]);
+    let bytes = u64::from_le_bytes(digits);
+    // A digit keeps its upper half when 6 is added to it; what is above 9 does not.
+    if bytes & HIGH != ZEROS || bytes.wrapping_add(SIX) & HIGH != ZEROS {
+        return None;
+    }
+    let ones = bytes - ZEROS;
+    let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// Reads a finite number, as decimal or with an exponent.

@@ -12,7 +12,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, OK, Str, api};
 use crate::state::{SENSORS, with};
-use crate::{heap, keyspace};
+use crate::{heap, keyspace, known};
 
 /// Nine characters, which the server keeps in every RDB file as the name of the type.
 const NAME: &std::ffi::CStr = c"anomaly-m";
@@ -120,6 +120,7 @@ unsafe fn borrow<'a>(value: *const c_void) -> &'a Model {
 
 unsafe extern "C" fn free(value: *mut c_void) {
     guard((), || {
+        known::is_gone(value.cast());
         SENSORS.fetch_sub(1, Relaxed);
         // SAFETY: made by `give`; the server frees it once.
         drop(unsafe { Box::from_raw(value.cast::<Model>()) });
@@ -147,7 +148,7 @@ fn size_class(bytes: usize) -> usize {
 
 unsafe extern "C" fn mem_usage(value: *const c_void) -> usize {
     guard(0, || {
-        let mut bytes = OF_THE_SERVER;
+        let mut bytes = OF_THE_SERVER + with(|state| state.known.share());
         // SAFETY: the server asks with a value of ours.
         unsafe { borrow(value) }.allocations(|each| bytes += size_class(each));
         bytes
@@ -359,6 +360,7 @@ fn log_io(io: *mut raw::RedisModuleIO, error: &Error) {
 /// Moves the model and its window to better places, where the server finds that worth it.
 unsafe extern "C" fn defrag(
     ctx: *mut raw::RedisModuleDefragCtx,
+    // No server string, whatever its type says: Redis 7 gives the bytes of the name.
     _: *mut raw::RedisModuleString,
     value: *mut *mut c_void,
 ) -> c_int {
@@ -372,7 +374,11 @@ unsafe extern "C" fn defrag(
         // SAFETY: the server gives the place of a value of ours, and nobody else refers to it. Rust values may be moved
         // as bytes; each pointer is replaced before anything looks at it.
         unsafe {
-            *value = moved(*value);
+            let before = *value;
+            *value = moved(before);
+            if *value != before {
+                with(|state| state.known.moved());
+            }
             let model = &mut *(*value).cast::<Model>();
             if let Some(window) = model.window.take() {
                 let mut window = Box::from_raw(

@@ -13,7 +13,8 @@ use anomaly_core::{Error, Profile, Reading, key};
 
 use crate::audience::Audience;
 use crate::effects::{Archived, Policy, Words};
-use crate::server::{Ctx, Key, Mode, Str};
+use crate::known::Sought;
+use crate::server::{Ctx, Flags, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
@@ -59,8 +60,8 @@ pub(crate) fn decide<'a>(
     given: Given<'a>,
     outcome: &mut Outcome,
 ) -> Result<Taken<'a>, Error> {
-    let taken = judge(ctx, given, outcome).or_else(|error| broken(ctx, given, error))?;
     let flags = ctx.asked();
+    let taken = judge(ctx, flags, given, outcome).or_else(|error| broken(ctx, given, error))?;
     let heard = Audience::hears(ctx, flags);
     let archived = if flags.is_pressed() {
         archive(ctx, &taken)
@@ -82,6 +83,7 @@ const ENOUGH: usize = 16;
 /// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
 pub(crate) struct Batch<'a> {
     ctx: Ctx,
+    flags: Flags,
     outcome: Outcome,
     taken: Vec<Taken<'a>>,
     /// Outcomes of which more is to be said, by the position of their reading.
@@ -93,6 +95,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(ctx: Ctx, readings: usize) -> Self {
         Self {
             ctx,
+            flags: ctx.asked(),
             outcome: Outcome::default(),
             taken: Vec::with_capacity(readings),
             told: Vec::new(),
@@ -101,7 +104,7 @@ impl<'a> Batch<'a> {
 
     /// Takes in a reading and decides what it means; what follows is yet to be done.
     pub(crate) fn take(&mut self, given: Given<'a>) -> Result<Verdict, Error> {
-        let taken = match judge(self.ctx, given, &mut self.outcome) {
+        let taken = match judge(self.ctx, self.flags, given, &mut self.outcome) {
             Err(error) => {
                 self.settle();
                 broken(self.ctx, given, error)?
@@ -117,7 +120,7 @@ impl<'a> Batch<'a> {
 
     /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
     pub(crate) fn settle(&mut self) {
-        let (ctx, flags) = (self.ctx, self.ctx.asked());
+        let (ctx, flags) = (self.ctx, self.flags);
         let heard = Audience::hears(ctx, flags);
         let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
         let archived = if together { self.archive() } else { Vec::new() };
@@ -168,34 +171,48 @@ impl<'a> Batch<'a> {
 }
 
 /// What can be refused, and the change of the model.
-fn judge<'a>(ctx: Ctx, given: Given<'a>, outcome: &mut Outcome) -> Result<Taken<'a>, Error> {
+fn judge<'a>(
+    ctx: Ctx,
+    flags: Flags,
+    given: Given<'a>,
+    outcome: &mut Outcome,
+) -> Result<Taken<'a>, Error> {
     let Given {
         sensor,
         when,
         value,
-        source,
         ..
     } = given;
-    let (name, now) = (sensor.bytes(), ctx.now());
-    samples::settle_before(name);
-    let (at, reserved, cluster) = with(|state| {
+    let (name, db, now) = (sensor.bytes(), ctx.db(), ctx.now());
+    let (at, sought, cluster) = with(|state| {
         if state.cluster {
             key::check_slot(&state.settings.alerts_key, name)?;
         }
         let at = when.resolve(now, state.settings.max_future)?;
-        Ok::<_, Error>((at, state.writes(name), state.cluster))
+        let sought = state.known.seek(flags, db, name, now);
+        Ok::<_, Error>((at, sought, state.cluster))
     })?;
-    if reserved && !Key::exists(ctx, sensor) {
+    let reading = Reading { at, value };
+    if !sought.is_known() {
+        admit(ctx, &given)?;
+        if cluster {
+            moving::check_reading(ctx, sensor, reading)?;
+        }
+    }
+    take(ctx, given, reading, Some(now), sought, outcome)
+}
+
+/// Refuses a sensor that is not there and must not be created.
+fn admit(ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
+    let (sensor, name) = (given.sensor, given.sensor.bytes());
+    samples::settle_before(name);
+    if with(|state| state.writes(name)) && !Key::exists(ctx, sensor) {
         return Err(Error::Reserved { key: name.to_vec() });
     }
-    if source.is_some() {
+    if given.source.is_some() {
         check_room(ctx, sensor)?;
     }
-    let reading = Reading { at, value };
-    if cluster {
-        moving::check_reading(ctx, sensor, reading)?;
-    }
-    take(ctx, given, reading, Some(now), outcome)
+    Ok(())
 }
 
 /// What follows from an error of [`judge`]. A model that broke is reset, here and on every replica, whose models went on:
@@ -315,13 +332,15 @@ pub(crate) fn apply(
     arrival: Option<Timestamp>,
     archived: bool,
 ) -> Result<(), Error> {
-    let mut outcome = Outcome::default();
+    let (flags, mut outcome) = (ctx.asked(), Outcome::default());
     let reading = Reading {
         at,
         value: given.value,
     };
-    let taken = take(ctx, given, reading, arrival, &mut outcome)?;
-    let waits = archived && !ctx.asked().is_pressed() && put_off(ctx, &taken, &outcome, true, true);
+    let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
+    let sought = with(|state| state.known.seek(flags, db, name, now));
+    let taken = take(ctx, given, reading, arrival, sought, &mut outcome)?;
+    let waits = archived && !flags.is_pressed() && put_off(ctx, &taken, &outcome, true, true);
     if archived && !waits {
         samples::settle();
         let profile = taken.profile.as_deref();
@@ -365,12 +384,13 @@ fn take<'a>(
     given: Given<'a>,
     reading: Reading,
     arrival: Option<Timestamp>,
+    sought: Sought,
     outcome: &mut Outcome,
 ) -> Result<Taken<'a>, Error> {
     let sensor = given.sensor;
     let (name, db) = (sensor.bytes(), ctx.db());
-    let mut key = Key::open(ctx, sensor, Mode::Change);
-    let model = datatype::model_or_new(&mut key)?;
+    let mut key = None;
+    let model = sought.open(ctx, sensor, &mut key)?;
     let mut timed = false;
     let taken = fence::caught(|| {
         with(|state| {

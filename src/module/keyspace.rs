@@ -17,7 +17,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{backlog, datatype, effects, moving, samples, silence};
+use crate::{backlog, datatype, effects, known, moving, samples, silence};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -43,6 +43,11 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_PERSISTENCE, on_save)
+            | subscribe_to(
+                ctx,
+                raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD,
+                on_data_replaced,
+            )
             | subscribe_to(
                 ctx,
                 raw::REDISMODULE_EVENT_REPLICA_CHANGE,
@@ -85,6 +90,7 @@ pub(crate) fn unlinked(db: c_int, key: &[u8], model: &Model) {
     let first = with(|state| {
         state.open.remove(&(db, key.to_vec()));
         state.stop_timing(db, key, model);
+        state.known.forget(db, key);
         if !decides || model.alarm.open().is_none() || state.moves.sends(key) {
             return false;
         }
@@ -96,6 +102,7 @@ pub(crate) fn unlinked(db: c_int, key: &[u8], model: &Model) {
         });
         state.unlinked.len() == 1
     });
+    known::is_gone(model);
     if first {
         // The server runs the job when the command, or whatever else removed the key, is done.
         // SAFETY: a context without a client, used for this and freed.
@@ -154,6 +161,7 @@ unsafe extern "C" fn on_key_event(
             with(|state| state.forget_last_id(key.bytes()));
         }
         match event.to_bytes() {
+            b"expire" => with(|state| state.known.forget(db, key.bytes())),
             b"rename_to" | b"move_to" => {
                 arrived(ctx, key, false);
                 with(|state| state.meet_alert_stream(key.bytes()));
@@ -236,6 +244,7 @@ unsafe extern "C" fn on_loading(
         with(|state| {
             state.forget_audience();
             state.forget_last_ids();
+            state.known.clear();
         });
         if starts.contains(&what) {
             with(|state| state.forget_data());
@@ -267,6 +276,7 @@ unsafe extern "C" fn on_flush(
             .map_or(-1, |info| info.dbnum);
         let gone = with(|state| {
             state.alert_streams.clear();
+            state.known.clear();
             if db == -1 {
                 return Some((
                     std::mem::take(&mut state.open),
@@ -307,6 +317,7 @@ unsafe extern "C" fn on_swap(
         };
         with(|state| {
             state.forget_last_ids();
+            state.known.clear();
             let open = std::mem::take(&mut state.open);
             state.open = open
                 .into_iter()
@@ -350,6 +361,16 @@ unsafe extern "C" fn on_module_change(
             state.arguments.doubt_ids();
         });
     });
+}
+
+/// A replica takes what it has loaded beside its data instead of that, or throws it away.
+unsafe extern "C" fn on_data_replaced(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    guard((), || with(|state| state.known.clear()));
 }
 
 /// The server saves without a fork, as at its end. In a child nothing waits.

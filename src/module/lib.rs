@@ -24,6 +24,7 @@ mod hook;
 mod info;
 mod ingest;
 mod keyspace;
+mod known;
 mod moving;
 mod register;
 mod reply;

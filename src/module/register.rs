@@ -7,7 +7,7 @@ use anomaly_core::command::{Access, Arg, ArgKind, COMMANDS, Keys, Spec};
 use redis_module::raw;
 
 use crate::server::{Ctx, OK, api};
-use crate::{commands, fence};
+use crate::{commands, fence, reply};
 
 /// The name of our ACL category, where the server knows such things.
 const CATEGORY: &str = "anomaly";
@@ -64,6 +64,7 @@ handlers! {
     "anomaly._load" => commands::load,
     "anomaly._backlog" => commands::backlog,
     "anomaly._silent" => commands::silent,
+    "anomaly._verdict" => reply::of_command,
     #[cfg(debug_assertions)]
     "anomaly._panic" => commands::panic,
 }
@@ -81,6 +82,7 @@ pub(crate) fn commands(ctx: Ctx) -> Result<(), String> {
     internal(ctx, "anomaly._load", 3, 1)?;
     internal(ctx, "anomaly._backlog", -3, 0)?;
     internal(ctx, "anomaly._silent", 5, 2)?;
+    internal(ctx, "anomaly._verdict", 2, 0)?;
     #[cfg(debug_assertions)]
     internal(ctx, "anomaly._panic", -1, 0)?;
     Ok(())

@@ -1,10 +1,80 @@
-//! Sends a reply value in the client's protocol: maps become flat pairs on RESP2 by the server's own doing.
+//! Replies: values in the client's protocol (maps become flat pairs on RESP2 by the server's own doing), and verdicts.
+//!
+//! The server puts a simple string together from three parts each time it is given one. A verdict is the reply of a command of
+//! ours, kept when it is first needed; to send that again takes half of it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
+use anomaly_core::Error;
 use anomaly_core::command::Reply;
+use anomaly_core::model::Verdict;
 
-use crate::server::Ctx;
+use crate::server::{Args, Ctx, Kept};
+use crate::state::with;
+
+/// Verdicts that are kept, by their position in [`Verdict::ALL`].
+#[derive(Default)]
+pub(crate) enum Verdicts {
+    /// Not yet.
+    #[default]
+    None,
+    /// They are being made.
+    Making,
+    /// Those that the server sends as they are to be sent.
+    Made([Option<Kept>; Verdict::ALL.len()]),
+}
+
+/// Replies a verdict.
+pub(crate) fn verdict(ctx: Ctx, verdict: Verdict) {
+    let kept = with(|state| match &state.verdicts {
+        Verdicts::Made(kept) => kept.get(verdict as usize).copied(),
+        _ => None,
+    });
+    match kept {
+        Some(Some(kept)) => ctx.reply_again(kept),
+        Some(None) => ctx.reply_simple(word(verdict)),
+        None => {
+            ctx.reply_simple(word(verdict));
+            keep(ctx);
+        }
+    }
+}
+
+/// Makes the verdicts that are to be kept.
+#[cold]
+fn keep(ctx: Ctx) {
+    with(|state| state.verdicts = Verdicts::Making);
+    let kept = Verdict::ALL.map(|verdict| {
+        let expected = format!("+{}\r\n", verdict.word());
+        ctx.kept(c"ANOMALY._VERDICT", word(verdict), expected.as_bytes())
+    });
+    with(|state| state.verdicts = Verdicts::Made(kept));
+}
+
+/// `_verdict word`: replies a verdict to the module itself.
+pub(crate) fn of_command(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
+    let known = Verdict::ALL
+        .into_iter()
+        .find(|verdict| verdict.word().as_bytes() == args.bytes(1));
+    match known {
+        Some(verdict) if with(|state| matches!(state.verdicts, Verdicts::Making)) => {
+            ctx.reply_simple(word(verdict));
+            Ok(())
+        }
+        _ => Err(Error::Internal),
+    }
+}
+
+fn word(verdict: Verdict) -> &'static CStr {
+    match verdict {
+        Verdict::Normal => c"normal",
+        Verdict::Warning => c"warning",
+        Verdict::Critical => c"critical",
+        Verdict::Warmup => c"warmup",
+        Verdict::Late => c"late",
+        Verdict::Duplicate => c"duplicate",
+    }
+}
 
 pub(crate) fn send(ctx: Ctx, reply: &Reply) {
     match reply {

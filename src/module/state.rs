@@ -21,7 +21,9 @@ use crate::backlog::Cursor;
 use crate::backtest::Job;
 use crate::hook::{Arguments, Captured, Stream};
 use crate::keyspace::Unlinked;
+use crate::known::{self, Known};
 use crate::moving::Moves;
+use crate::reply::Verdicts;
 use crate::samples::Waiting;
 use crate::search::Search;
 use crate::server::Ctx;
@@ -146,6 +148,8 @@ pub(crate) struct State {
     pub(crate) audience: Audience,
     /// This server takes the decisions, unless a master sends the command; `None`: it is to be asked.
     pub(crate) leads: Option<bool>,
+    pub(crate) known: Known,
+    pub(crate) verdicts: Verdicts,
     /// Samples that are yet to be written.
     pub(crate) samples: Waiting,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.
@@ -207,6 +211,7 @@ impl State {
         self.rules.clear();
         self.watches.clear();
         self.open.clear();
+        self.known.clear();
         self.unlinked.clear();
         self.timers = Deadlines::default();
         self.sweep = None;
@@ -254,4 +259,5 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
 
 pub(crate) fn init(ctx: Ctx) {
     with(|state| state.cluster = ctx.is_cluster());
+    known::init();
 }

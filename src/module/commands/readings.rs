@@ -1,11 +1,9 @@
 //! ADD, MADD and the internal `_apply`.
 
-use std::ffi::CStr;
-
 use anomaly_core::Error;
 use anomaly_core::alert::Source;
 use anomaly_core::command::add::{self, Add};
-use anomaly_core::model::{Outcome, Verdict};
+use anomaly_core::model::Outcome;
 use anomaly_core::units::Timestamp;
 
 use super::{internal, sensor};
@@ -30,17 +28,6 @@ fn timed<T>(readings: u64, work: impl FnOnce() -> T) -> T {
         state.counts.timed_nanoseconds += took;
     });
     done
-}
-
-fn word(verdict: Verdict) -> &'static CStr {
-    match verdict {
-        Verdict::Normal => c"normal",
-        Verdict::Warning => c"warning",
-        Verdict::Critical => c"critical",
-        Verdict::Warmup => c"warmup",
-        Verdict::Late => c"late",
-        Verdict::Duplicate => c"duplicate",
-    }
 }
 
 /// The reading whose key is the argument at `key`, its time and value the two after it.
@@ -72,7 +59,7 @@ pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         Some(profile) if add.explain => {
             reply::send(ctx, &add::explained(taken.reading, &outcome, profile));
         }
-        _ => ctx.reply_simple(word(outcome.verdict)),
+        _ => reply::verdict(ctx, outcome.verdict),
     }
     Ok(())
 }
@@ -99,7 +86,7 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
                 Add::item(args.bytes(first + 1), args.bytes(first + 2))
             };
             match item.and_then(|item| batch.take(given(args, first, item)?)) {
-                Ok(verdict) => ctx.reply_simple(word(verdict)),
+                Ok(verdict) => reply::verdict(ctx, verdict),
                 Err(error) => {
                     refused();
                     ctx.reply_error(&error.to_string());

@@ -49,6 +49,33 @@ impl Called {
     }
 }
 
+/// A reply that is kept for good, to be sent again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept(*mut raw::RedisModuleCallReply);
+
+impl Kept {
+    /// What a call gave, if it is sent as `expected`.
+    pub(super) fn of(reply: *mut raw::RedisModuleCallReply, expected: &[u8]) -> Option<Self> {
+        if reply.is_null() {
+            return None;
+        }
+        // SAFETY: a live reply, freed only here, where it is not kept; what it is sent as lives as long.
+        unsafe {
+            let mut len = 0;
+            let start = api!(RedisModule_CallReplyProto(reply, &raw mut len));
+            if !start.is_null() && std::slice::from_raw_parts(start.cast::<u8>(), len) == expected {
+                return Some(Self(reply));
+            }
+            api!(RedisModule_FreeCallReply(reply));
+        }
+        None
+    }
+
+    pub(super) fn raw(self) -> *mut raw::RedisModuleCallReply {
+        self.0
+    }
+}
+
 /// Reads a reply as it is sent: to have the server take it apart can cost as much as what it tells of. Without a reply, nothing.
 pub(super) fn read<T: Default>(
     reply: *mut raw::RedisModuleCallReply,

@@ -7,7 +7,7 @@ use std::ptr;
 use anomaly_core::units::Timestamp;
 use redis_module::raw;
 
-use super::{Called, OK, OwnedStr, Str, api, called, log};
+use super::{Called, Kept, OK, OwnedStr, Str, api, called, log};
 
 /// Calls a function of the module API that takes a command and its words. The words of a hot command are named one by one
 /// ("s" each): for an array ("v") the server makes room a second time, which costs as much as to score a reading.
@@ -71,6 +71,14 @@ impl Flags {
     /// Whether there is an AOF.
     pub(crate) fn writes_aof(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_AOF != 0
+    }
+
+    /// Whether the server could have taken a key away for not being used, or does with keys what it does not tell.
+    pub(crate) fn can_lose_keys(self) -> bool {
+        let can = raw::REDISMODULE_CTX_FLAGS_EVICT
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_CLUSTER;
+        self.0 & can != 0
     }
 
     /// Whether nothing of what is running may be put off: it is one of the commands of a transaction, a script or a file, which no
@@ -382,6 +390,26 @@ impl Ctx {
     pub(crate) fn modified(self, name: Str<'_>) {
         // SAFETY: a live context and string.
         unsafe { api!(RedisModule_SignalModifiedKey(self.0, name.raw())) };
+    }
+
+    /// The reply of a command with one argument, if it is sent as `expected`; it is kept for good.
+    pub(crate) fn kept(self, command: &CStr, argument: &CStr, expected: &[u8]) -> Option<Kept> {
+        // SAFETY: a live context, which leaves it to us to free replies; "c" takes a C string.
+        let reply = unsafe {
+            api!(RedisModule_Call(
+                self.0,
+                command.as_ptr(),
+                c"c".as_ptr(),
+                argument.as_ptr()
+            ))
+        };
+        Kept::of(reply, expected)
+    }
+
+    /// Replies what a call replied.
+    pub(crate) fn reply_again(self, reply: Kept) {
+        // SAFETY: a live context, and a reply that is never freed.
+        unsafe { api!(RedisModule_ReplyWithCallReply(self.0, reply.raw())) };
     }
 
     pub(crate) fn reply_simple(self, text: &CStr) {

@@ -16,7 +16,7 @@ use std::ptr;
 use redis_module::raw;
 
 pub(crate) use blocked::{Blocked, Replier};
-pub(crate) use called::Called;
+pub(crate) use called::{Called, Kept};
 pub(crate) use ctx::{Ctx, Flags, OwnCtx, Served};
 pub(crate) use entries::{Entries, Entry, Fields};
 pub(crate) use filter::{Client, Filtered};

@@ -1,0 +1,270 @@
+//! A cache: values by name, which forgets what there is no room for.
+//!
+//! It is set-associative: a name's tag says in which line of four places its value may be, so that a look touches one line of the
+//! processor's cache. It holds no names. Two names are told apart by 64 bits that depend on numbers drawn when it is made: for a
+//! million names the chance that any two are taken for one another is 3e-8.
+//!
+//! It grows without a pause: what it held before moves over a few lines at a time, and until then takes its room too.
+
+use std::hash::{BuildHasher, Hasher};
+use std::mem;
+use std::num::NonZeroU64;
+
+use foldhash::fast::RandomState;
+
+/// Places of a line.
+const PLACES: usize = 4;
+/// Lines that are begun with.
+const FEWEST: usize = 16;
+/// Lines that move over with each look while it grows.
+const STEP: usize = 4;
+
+/// What a name is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(NonZeroU64);
+
+/// The tags of its places, 0 where one is free, then their values. Zeros, so that room for many costs nothing to make.
+type Line = [u64; 2 * PLACES];
+
+/// Values by name.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    hasher: RandomState,
+    lines: Vec<Line>,
+    /// What it held before it grew, and how many lines of that have moved over.
+    old: Vec<Line>,
+    moved: usize,
+}
+
+impl Cache {
+    /// What a name in a space of names is found by.
+    #[must_use]
+    pub fn tag(&self, space: i32, name: &[u8]) -> Tag {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name);
+        hasher.write_i32(space);
+        Tag(NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// The value put in last for that name, unless it was forgotten.
+    pub fn get(&mut self, tag: Tag) -> Option<u64> {
+        let found = found(&self.lines, tag);
+        if self.old.is_empty() {
+            return found;
+        }
+        let before = self.move_over(tag);
+        found.or(before)
+    }
+
+    /// Puts in a value; it may take as much memory as `most` bytes.
+    pub fn put(&mut self, tag: Tag, value: u64, most: usize) {
+        self.grow(most / size_of::<Line>());
+        forget(&mut self.old, tag);
+        put(&mut self.lines, tag, value);
+        if !self.old.is_empty() {
+            self.move_over(tag);
+        }
+    }
+
+    /// Forgets the value of a name.
+    pub fn forget(&mut self, tag: Tag) {
+        forget(&mut self.lines, tag);
+        forget(&mut self.old, tag);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        (self.lines, self.old, self.moved) = (Vec::new(), Vec::new(), 0);
+    }
+
+    /// All values, some of them twice.
+    pub fn values(&self) -> impl Iterator<Item = u64> {
+        let lines = self.lines.iter().chain(&self.old);
+        lines
+            .flat_map(places)
+            .filter(|(tag, _)| **tag != 0)
+            .map(|(_, value)| *value)
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        (self.lines.capacity() + self.old.capacity()) * size_of::<Line>()
+    }
+
+    /// To so many lines, once that is as many as allocators have a size for.
+    fn grow(&mut self, most: usize) {
+        if most <= self.lines.len() || most < FEWEST || !self.old.is_empty() {
+            return;
+        }
+        let step = 1 << (most.ilog2() - 2);
+        let most = most / step * step;
+        if most > self.lines.len() {
+            self.old = mem::replace(&mut self.lines, vec![[0; 2 * PLACES]; most]);
+            self.moved = 0;
+        }
+    }
+
+    /// A few lines more, and tells what was at a name before it grew.
+    #[cold]
+    fn move_over(&mut self, tag: Tag) -> Option<u64> {
+        let found = found(&self.old, tag);
+        for line in self.old.iter().skip(self.moved).take(STEP) {
+            for (tag, value) in places(line) {
+                if let Some(tag) = NonZeroU64::new(*tag).map(Tag) {
+                    put(&mut self.lines, tag, *value);
+                }
+            }
+        }
+        self.moved += STEP;
+        if self.moved >= self.old.len() {
+            self.old = Vec::new();
+        }
+        found
+    }
+}
+
+/// Where among so many lines a tag may be: in one that its upper bits choose, or one that those of a multiple do.
+fn lines_of(tag: Tag, lines: usize) -> [usize; 2] {
+    /// 2^64 over the golden ratio, an odd number.
+    const OTHER: u64 = 0x9e37_79b9_7f4a_7c15;
+    [tag.0.get(), tag.0.get().wrapping_mul(OTHER)]
+        .map(|bits| ((u128::from(bits) * lines as u128) >> 64) as usize)
+}
+
+fn places(line: &Line) -> impl Iterator<Item = (&u64, &u64)> {
+    let (tags, values) = line.split_at(PLACES);
+    tags.iter().zip(values)
+}
+
+fn places_mut(line: &mut Line) -> impl Iterator<Item = (&mut u64, &mut u64)> {
+    let (tags, values) = line.split_at_mut(PLACES);
+    tags.iter_mut().zip(values)
+}
+
+fn found(lines: &[Line], tag: Tag) -> Option<u64> {
+    lines_of(tag, lines.len()).into_iter().find_map(|at| {
+        let (_, value) = places(lines.get(at)?).find(|(of, _)| **of == tag.0.get())?;
+        Some(*value)
+    })
+}
+
+fn forget(lines: &mut [Line], tag: Tag) {
+    for at in lines_of(tag, lines.len()) {
+        places_mut(lines.get_mut(at).unwrap_or(&mut [0; 2 * PLACES]))
+            .filter(|(of, _)| **of == tag.0.get())
+            .for_each(|(of, value)| (*of, *value) = (0, 0));
+    }
+}
+
+/// In the place of that name, in a free one of the emptier line, or instead of one that its lower bits choose.
+fn put(lines: &mut [Line], tag: Tag, value: u64) {
+    let (ours, tag) = (lines_of(tag, lines.len()), tag.0.get());
+    let free = |at: &usize| {
+        let line = lines.get(*at).unwrap_or(&[0; 2 * PLACES]);
+        places(line).filter(|(of, _)| **of == 0).count()
+    };
+    let holds = |at: &usize| {
+        lines
+            .get(*at)
+            .is_some_and(|line| places(line).any(|(of, _)| *of == tag))
+    };
+    let at = ours.into_iter().find(holds);
+    let emptier = || ours.into_iter().max_by_key(free).unwrap_or(0);
+    let at = at.unwrap_or_else(emptier);
+    let Some(line) = lines.get_mut(at) else {
+        return;
+    };
+    let at = |wanted| places(line).position(|(of, _)| *of == wanted);
+    let at = at(tag).or_else(|| at(0)).unwrap_or(tag as usize % PLACES);
+    if let Some((of, is)) = places_mut(line).nth(at) {
+        (*of, *is) = (tag, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_tells_what_was_put_in_last_or_nothing(
+            steps in prop::collection::vec((0u8..4, 0u16..300, 0usize..9_000), 1..500),
+        ) {
+            let (mut cache, mut truth) = (Cache::default(), HashMap::new());
+            for (value, (what, name, most)) in (1u64..).zip(steps) {
+                let tag = cache.tag(0, &name.to_le_bytes());
+                match what {
+                    0 => {
+                        cache.forget(tag);
+                        truth.remove(&name);
+                    }
+                    _ if name == 299 => {
+                        cache.clear();
+                        truth.clear();
+                    }
+                    _ => {
+                        cache.put(tag, value, most);
+                        truth.insert(name, value);
+                    }
+                }
+                let known: Vec<u64> = cache.values().collect();
+                prop_assert!(known.iter().all(|value| truth.values().any(|is| is == value)));
+                for (name, value) in &truth {
+                    let tag = cache.tag(0, &name.to_le_bytes());
+                    let found = cache.get(tag);
+                    prop_assert!(found.is_none_or(|found| found == *value));
+                }
+            }
+        }
+    }
+
+    /// Room for a quarter more than there are.
+    fn filled(names: u64) -> Cache {
+        let mut cache = Cache::default();
+        for turn in 1..=2 {
+            for name in 0..names {
+                let there = if turn == 1 { name } else { names };
+                cache.put(cache.tag(0, &name.to_le_bytes()), name, there as usize * 20);
+            }
+        }
+        cache
+    }
+
+    #[test]
+    fn with_more_places_than_names_nearly_all_are_found() {
+        for names in [1_000, 3_200, 50_000] {
+            let mut cache = filled(names);
+            let mut found = |name: &u64| {
+                let tag = cache.tag(0, &name.to_le_bytes());
+                cache.get(tag) == Some(*name)
+            };
+            let found = (0..names).filter(|name| found(name)).count();
+            assert!(found * 100 > names as usize * 90, "{found} of {names}");
+            assert!(cache.bytes() <= names as usize * 20, "{}", cache.bytes());
+        }
+    }
+
+    #[test]
+    fn it_takes_no_more_memory_than_it_may() {
+        let mut cache = Cache::default();
+        for name in 0..100_000u64 {
+            cache.put(cache.tag(0, &name.to_le_bytes()), name, 100_000);
+        }
+        assert!(cache.bytes() <= 100_000, "{}", cache.bytes());
+        let small = Cache::default();
+        assert_eq!(small.bytes(), 0);
+    }
+
+    #[test]
+    fn the_same_name_in_another_space_is_another() {
+        let mut cache = Cache::default();
+        cache.put(cache.tag(0, b"a"), 1, 10_000);
+        let tags = [0, 1].map(|space| cache.tag(space, b"a"));
+        assert_eq!(tags.map(|tag| cache.get(tag)), [Some(1), None]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Models that were opened before, by the names of their sensors: to find one here costs a tenth of having the server open its key.
+//!
+//! The server owns a model, so one is only known from when its key was opened to when the server tells that it leaves its
+//! place: `unlink` when a key is deleted, overwritten, renamed, moved, expired or evicted; an event when a database is
+//! flushed or swapped, or all data is replaced; `defrag` when memory moves. None is known whose key can expire, or could be
+//! evicted for not being used, for only the server can tell when that is due; none while data is loaded; and none on a
+//! cluster. Those that are known are opened again now and then, so that the server sees them used.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use anomaly_core::cache::{Cache, Tag};
+use anomaly_core::units::Timestamp;
+use anomaly_core::{Error, Model};
+
+use crate::server::{Ctx, Flags, Key, Mode, Str};
+use crate::state::with;
+use crate::{datatype, heap};
+
+/// What finding models may take: such a part of the memory that the module takes, and no more than so many bytes for each model.
+const SHARE: usize = 12;
+const EACH: usize = 20;
+/// For so many bits of milliseconds, 8 s, a known model need not be opened.
+const TURN: u32 = 13;
+
+/// Models by the database and name of their keys.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Where a model is, 48 bits, and 16 of when its key was opened last.
+    cache: Cache,
+    /// Since when the server moves models.
+    moving: Option<Moving>,
+}
+
+#[derive(Clone, Copy)]
+enum Moving {
+    Now,
+    Since(u16),
+}
+
+impl Known {
+    /// Looks for a sensor.
+    pub(crate) fn seek(&mut self, flags: Flags, db: c_int, key: &[u8], now: Timestamp) -> Sought {
+        if flags.can_lose_keys() {
+            return Sought::default();
+        }
+        let tag = self.cache.tag(db, key);
+        let turn = (now.millis() >> TURN) as u16;
+        if self.moving.is_some() && !self.rests(turn) {
+            return Sought::default();
+        }
+        let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
+        Sought {
+            place: Some(Place { tag, turn }),
+            model: model.map(|found| ptr::with_exposed_provenance_mut((found >> 16) as usize)),
+        }
+    }
+
+    /// The model of that name leaves its place, or can from now on leave it without a word.
+    pub(crate) fn forget(&mut self, db: c_int, key: &[u8]) {
+        self.cache.forget(self.cache.tag(db, key));
+    }
+
+    /// All do.
+    pub(crate) fn clear(&mut self) {
+        self.cache.clear();
+    }
+
+    /// The server moves models elsewhere, which one it does not tell. It does so in bursts: until there was none for a turn,
+    /// nothing is known.
+    pub(crate) fn moved(&mut self) {
+        if self.cache.bytes() > 0 {
+            self.cache.clear();
+        }
+        self.moving = Some(Moving::Now);
+    }
+
+    #[cold]
+    fn rests(&mut self, turn: u16) -> bool {
+        match self.moving {
+            Some(Moving::Since(since)) if turn.wrapping_sub(since) > 1 => self.moving = None,
+            Some(Moving::Now) => self.moving = Some(Moving::Since(turn)),
+            _ => {}
+        }
+        self.moving.is_none()
+    }
+
+    /// Bytes that finding a model takes.
+    pub(crate) fn share(&self) -> usize {
+        let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
+        self.cache.bytes() / sensors.max(1)
+    }
+
+    fn note(&mut self, place: Place, model: *mut Model) {
+        let address = model.expose_provenance() as u64;
+        if address >> 48 == 0 {
+            let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
+            let most = (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH));
+            let value = address << 16 | u64::from(place.turn);
+            self.cache.put(place.tag, value, most);
+        }
+    }
+}
+
+/// Where a sensor is to be found.
+#[derive(Default)]
+pub(crate) struct Sought {
+    /// Where it may be noted; `None`: nowhere.
+    place: Option<Place>,
+    model: Option<*mut Model>,
+}
+
+struct Place {
+    tag: Tag,
+    turn: u16,
+}
+
+impl Sought {
+    /// Whether its model is known, so that its key exists.
+    pub(crate) fn is_known(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// The model at the sensor's key, a new one where there is no key. `key` holds the key open, if it has to be opened.
+    /// Nothing may have changed keys since it was looked for.
+    pub(crate) fn open<'a>(
+        self,
+        ctx: Ctx,
+        sensor: Str<'_>,
+        key: &'a mut Option<Key>,
+    ) -> Result<&'a mut Model, Error> {
+        if let Some(known) = self.model {
+            // SAFETY: what is known is where it was, and nobody else refers to it: the server runs one callback at a time.
+            return Ok(unsafe { &mut *known });
+        }
+        let key = key.insert(Key::open(ctx, sensor, Mode::Change));
+        let lasts = !key.expires();
+        let model = datatype::model_or_new(key)?;
+        if let Some(place) = self.place.filter(|_| lasts) {
+            with(|state| state.known.note(place, model));
+        }
+        Ok(model)
+    }
+}
+
+/// A model has left its place, or is freed. One that were known still would be written to after that: in a build with debug
+/// assertions this ends the server.
+pub(crate) fn is_gone(model: *const Model) {
+    #[cfg(debug_assertions)]
+    checked::is_gone(model);
+    #[cfg(not(debug_assertions))]
+    let _ = model;
+}
+
+/// Called on the server's main thread, before anything is known.
+pub(crate) fn init() {
+    #[cfg(debug_assertions)]
+    checked::init();
+}
+
+#[cfg(debug_assertions)]
+mod checked {
+    use std::cell::Cell;
+
+    use anomaly_core::Model;
+
+    use crate::state::with;
+
+    /// What is larger is not searched.
+    const LARGEST: usize = 1 << 18;
+
+    thread_local! {
+        /// This is the server's main thread, the only one that may look at what is known.
+        static MAIN: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn init() {
+        MAIN.with(|main| main.set(true));
+    }
+
+    pub(super) fn is_gone(model: *const Model) {
+        let address = model as u64;
+        let is_known = MAIN.with(Cell::get)
+            && with(|state| {
+                let cache = &state.known.cache;
+                cache.bytes() <= LARGEST && cache.values().any(|value| value >> 16 == address)
+            });
+        if is_known {
+            crate::server::log(None, "warning", "anomaly: a model that is known has gone");
+            std::process::abort();
+        }
+    }
+}
