@@ -38,6 +38,7 @@ mod hook;
 mod hostile;
 mod house;
 mod keyspace_events;
+mod known;
 mod last_ids;
 mod limits;
 mod loading;
