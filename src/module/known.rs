@@ -28,14 +28,18 @@ const TURN: u32 = 13;
 pub(crate) struct Known {
     /// Where a model is, 48 bits, and 16 of when its key was opened last.
     cache: Cache,
-    /// Since when the server moves models.
-    moving: Option<Moving>,
+    /// Why nothing is to be known for now.
+    unrest: Option<Unrest>,
 }
 
 #[derive(Clone, Copy)]
-enum Moving {
-    Now,
-    Since(u16),
+enum Unrest {
+    /// A database is being emptied. Other modules hear of that, too, and may add readings meanwhile.
+    Emptying,
+    /// The server moves models.
+    Moving,
+    /// It did, up to this turn.
+    Moved(u16),
 }
 
 impl Known {
@@ -46,7 +50,7 @@ impl Known {
         }
         let tag = self.cache.tag(db, key);
         let turn = (now.millis() >> TURN) as u16;
-        if self.moving.is_some() && !self.rests(turn) {
+        if self.unrest.is_some() && !self.rests(turn) {
             return Sought::default();
         }
         let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
@@ -58,7 +62,10 @@ impl Known {
 
     /// The model of that name leaves its place, or can from now on leave it without a word.
     pub(crate) fn forget(&mut self, db: c_int, key: &[u8]) {
-        self.cache.forget(self.cache.tag(db, key));
+        if self.cache.bytes() > 0 {
+            self.cache.forget(self.cache.tag(db, key));
+            self.cache.fit(most());
+        }
     }
 
     /// All do.
@@ -72,17 +79,23 @@ impl Known {
         if self.cache.bytes() > 0 {
             self.cache.clear();
         }
-        self.moving = Some(Moving::Now);
+        self.unrest = Some(Unrest::Moving);
+    }
+
+    /// A database begins to be emptied, or has been: all are forgotten, and none is known in between.
+    pub(crate) fn emptying(&mut self, begins: bool) {
+        self.cache.clear();
+        self.unrest = begins.then_some(Unrest::Emptying);
     }
 
     #[cold]
     fn rests(&mut self, turn: u16) -> bool {
-        match self.moving {
-            Some(Moving::Since(since)) if turn.wrapping_sub(since) > 1 => self.moving = None,
-            Some(Moving::Now) => self.moving = Some(Moving::Since(turn)),
+        match self.unrest {
+            Some(Unrest::Moved(last)) if turn.wrapping_sub(last) > 1 => self.unrest = None,
+            Some(Unrest::Moving) => self.unrest = Some(Unrest::Moved(turn)),
             _ => {}
         }
-        self.moving.is_none()
+        self.unrest.is_none()
     }
 
     /// Bytes that finding a model takes.
@@ -94,12 +107,17 @@ impl Known {
     fn note(&mut self, place: Place, model: *mut Model) {
         let address = model.expose_provenance() as u64;
         if address >> 48 == 0 {
-            let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
-            let most = (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH));
-            let value = address << 16 | u64::from(place.turn);
+            let (value, most) = (address << 16 | u64::from(place.turn), most());
+            self.cache.fit(most);
             self.cache.put(place.tag, value, most);
         }
     }
+}
+
+/// Bytes that finding models may take.
+fn most() -> usize {
+    let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
+    (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH))
 }
 
 /// Where a sensor is to be found.

@@ -1,5 +1,9 @@
 //! What a server does of its own accord, or by its settings, with keys that are known.
 
+use std::process::Command;
+
+use anomaly_tests::bytes;
+
 use super::*;
 
 #[test]
@@ -176,5 +180,68 @@ fn a_model_that_broke_is_reset_and_goes_on() {
         call_many(&mut server.conn(), &[given.of(key)]);
         assert_eq!(readings(&server, key), 1, "{given:?}");
         know(&server, key);
+    }
+}
+
+/// A server with a module that does what no module should, loaded before ours or after.
+fn meddled(before: bool) -> Server {
+    let builder = counting();
+    let library = builder.path().join("meddler.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(anomaly_tests::checkout().join("tests/known/meddler.c"))
+        .output()
+        .expect("cc");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}");
+    let library = library.to_str().expect("UTF-8").to_owned();
+    if before {
+        let ours = anomaly_tests::module().display();
+        let builder = builder
+            .without_module()
+            .config(format!("loadmodule {library}"));
+        return ready(builder.config(format!("loadmodule \"{ours}\"")));
+    }
+    let server = ready(builder);
+    server.cmd(&["MODULE", "LOAD", &library]);
+    server
+}
+
+#[test]
+fn readings_of_other_modules_while_a_database_is_emptied_are_not_what_readings_after_that_go_to() {
+    for before in [true, false] {
+        let server = meddled(before);
+        for words in ["FLUSHDB", "FLUSHALL", "FLUSHDB ASYNC", "FLUSHALL ASYNC"] {
+            know(&server, "flushed");
+            server.cmd(&words.split(' ').collect::<Vec<_>>());
+            // One came when it was empty.
+            server.cmd(&add("flushed"));
+            assert_eq!(readings(&server, "flushed"), 2, "{words}");
+        }
+    }
+}
+
+#[test]
+fn readings_of_other_modules_at_a_key_that_comes_with_a_time_to_live_keep_it_from_being_known() {
+    let server = meddled(false);
+    server.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+    crowd(&server);
+    server.cmd(&add("from"));
+    let dump = bytes(&server.cmd(&["DUMP", "from"]));
+    let ways = [
+        vec![args!["RESTORE", "add:1", 40, &dump]],
+        vec![args!["PEXPIRE", "from", 40], args!["COPY", "from", "add:2"]],
+    ];
+    for way in ways {
+        let key = way.last().unwrap();
+        let at = if key[0] == b"COPY" { 2 } else { 1 };
+        let key = String::from_utf8_lossy(&key[at]).into_owned();
+        call_many(&mut server.conn(), &way);
+        assert!(
+            !finds(&server, &key, || drop(server.cmd(&add(&key)))),
+            "{key}"
+        );
+        assert!(int(&server.cmd(&["PTTL", &key])) > 0, "{key}");
     }
 }
