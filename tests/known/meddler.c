@@ -36,7 +36,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
       get("RedisModule_SubscribeToKeyspaceEvents", &SubscribeToKeyspaceEvents) || get("RedisModule_Call", &Call) ||
       get("RedisModule_FreeCallReply", &FreeCallReply) || get("RedisModule_StringPtrLen", &StringPtrLen))
     return 1;
-  SetModuleAttribs(ctx, "meddler", 1, 1);
+  SetModuleAttribs(ctx, NAME, 1, 1);
   Event flush = {2, 1};
   return SubscribeToServerEvent(ctx, flush, on_flush) | SubscribeToKeyspaceEvents(ctx, 1 << 14 /* new keys */, on_new);
 }

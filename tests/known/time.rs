@@ -27,25 +27,8 @@ fn ways(server: &Server, key: &str) -> Vec<Vec<Args>> {
             args!["EXPIRE", key, 1000],
             args!["PEXPIRE", key, soon, "LT"],
         ],
-        vec![
-            args!["PEXPIRE", key, soon],
-            add(key),
-            args!["PEXPIRE", key, 1000, "LT"],
-        ],
         vec![args!["RESTORE", key, soon, &dump, "REPLACE"]],
-        vec![
-            args!["RESTORE", key, at, &dump, "REPLACE", "ABSTTL"],
-            add(key),
-        ],
-        vec![
-            args!["PEXPIRE", other, soon],
-            args!["COPY", other, key, "REPLACE"],
-        ],
-        vec![
-            args!["PEXPIRE", other, soon],
-            args!["RENAME", other, key],
-            add(key),
-        ],
+        vec![args!["RESTORE", key, at, &dump, "REPLACE", "ABSTTL"]],
         vec![args![
             "EVAL",
             "redis.call('PEXPIRE', ARGV[1], ARGV[2])",
@@ -53,14 +36,27 @@ fn ways(server: &Server, key: &str) -> Vec<Vec<Args>> {
             key,
             soon
         ]],
-        vec![
-            args!["MULTI"],
-            add(key),
+        at_once(vec![
             args!["PEXPIRE", key, soon],
             add(key),
-            args!["EXEC"],
-        ],
+            args!["PEXPIRE", key, 1000, "LT"],
+        ]),
+        at_once(vec![
+            args!["PEXPIRE", other, soon],
+            args!["COPY", other, key, "REPLACE"],
+        ]),
+        at_once(vec![
+            args!["PEXPIRE", other, soon],
+            args!["RENAME", other, key],
+            add(key),
+        ]),
+        at_once(vec![add(key), args!["PEXPIRE", key, soon], add(key)]),
     ]
+}
+
+/// In a transaction nothing expires.
+fn at_once(commands: Vec<Args>) -> Vec<Args> {
+    [vec![args!["MULTI"]], commands, vec![args!["EXEC"]]].concat()
 }
 
 #[test]
@@ -79,10 +75,10 @@ fn a_sensor_whose_time_to_live_has_passed_begins_anew_whether_or_not_it_was_dele
                 let key = &name("s");
                 know(&master, key);
                 let commands = ways(&master, key).swap_remove(way);
-                let until = clock(&master) + SOON;
                 for reply in call_many(&mut connection, &commands) {
                     assert_eq!(error(&reply), None);
                 }
+                let until = clock(&master) + SOON;
                 // Nothing may look at the key, which would have it deleted.
                 master.wait_until("its time has passed", || clock(&master) > until);
                 call_many(&mut connection, &[given.of(key)]);
@@ -107,7 +103,7 @@ fn a_sensor_that_can_expire_is_opened_for_each_reading() {
         let mut commands = ways(&server, key).swap_remove(way);
         // Long enough to look.
         for word in commands.iter_mut().flatten() {
-            match text_of(word).parse::<i64>() {
+            match String::from_utf8_lossy(word).parse::<i64>() {
                 Ok(SOON) => *word = b"500000".to_vec(),
                 Ok(at) if at > clock(&server) => *word = (at + 500_000).to_string().into_bytes(),
                 _ => {}
@@ -121,10 +117,6 @@ fn a_sensor_that_can_expire_is_opened_for_each_reading() {
         server.cmd(&["PERSIST", key]);
         know(&server, key);
     }
-}
-
-fn text_of(word: &[u8]) -> String {
-    String::from_utf8_lossy(word).into_owned()
 }
 
 #[test]
