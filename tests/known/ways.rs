@@ -487,3 +487,28 @@ fn a_sensor_that_moves_to_another_database_takes_its_readings_there() {
 fn a_sensor_that_was_changed_in_its_place_goes_on() {
     Pair::start(&[]).check_all(&changed(), &Given::ALL, "s");
 }
+
+/// Whoever watches or caches a key is told of a reading that the server did not open it for.
+#[test]
+fn a_reading_of_a_known_sensor_is_a_change_of_its_key() {
+    let server = ready(counting());
+    let key = &name("s");
+    for given in Given::ALL {
+        let mut connection = server.conn();
+        // Opened for its first reading in some seconds, and then not.
+        let is_told = |_| {
+            know(&server, key);
+            call_many(
+                &mut connection,
+                &[args!["WATCH", key], args!["MULTI"], args!["PING"]],
+            );
+            let known = finds(&server, key, || {
+                call_many(&mut server.conn(), &[given.of(key)]);
+            });
+            let done = call_many(&mut connection, &[args!["EXEC"]]);
+            assert!(anomaly_tests::is_nil(&done[0]), "{given:?}");
+            known
+        };
+        assert!((0..3).any(is_told), "{given:?}");
+    }
+}
