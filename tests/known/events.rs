@@ -239,8 +239,11 @@ fn readings_of_other_modules_at_a_key_that_comes_with_a_time_to_live_keep_it_fro
     server.cmd(&add("from"));
     let dump = bytes(&server.cmd(&["DUMP", "from"]));
     let ways = [
-        vec![args!["RESTORE", "add:1", 40, &dump]],
-        vec![args!["PEXPIRE", "from", 40], args!["COPY", "from", "add:2"]],
+        vec![args!["RESTORE", "add:1", 400_000, &dump]],
+        vec![
+            args!["PEXPIRE", "from", 400_000],
+            args!["COPY", "from", "add:2"],
+        ],
     ];
     for way in ways {
         let key = way.last().unwrap();

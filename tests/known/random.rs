@@ -104,7 +104,11 @@ impl Traffic {
     fn command(&mut self) -> Vec<Args> {
         match self.dice.below(20) {
             0..12 => vec![self.reading()],
-            12..16 => vec![self.key()],
+            12..16 => match self.key() {
+                // Which on Valkey 8.1.1 leaves the client in the last database that was loaded.
+                loads if loads[0] == b"DEBUG" => vec![loads, args!["SELECT", 0]],
+                key => vec![key],
+            },
             16 => vec![args!["SELECT", self.dice.below(DATABASES)]],
             17 => {
                 let inside = self.inside();
