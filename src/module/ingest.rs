@@ -3,6 +3,7 @@
 //! The order is fixed: check, open, take in, archive, replicate, alert, notify. Nothing that can fail stands between the
 //! change of the model and its replication; a series that cannot be written is no failure of the reading.
 
+use std::ffi::c_int;
 use std::sync::Arc;
 
 use anomaly_core::alert::{Alert, End, Source};
@@ -14,6 +15,7 @@ use anomaly_core::{Error, Profile, Reading, key};
 use crate::audience::Audience;
 use crate::effects::{Archived, Policy, Words};
 use crate::known::Sought;
+use crate::samples::Waits;
 use crate::server::{Ctx, Flags, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
@@ -62,19 +64,129 @@ pub(crate) fn decide<'a>(
 ) -> Result<Taken<'a>, Error> {
     let flags = ctx.asked();
     let taken = judge(ctx, flags, given, outcome).or_else(|error| broken(ctx, given, error))?;
+    follow(ctx, flags, &taken, outcome);
+    Ok(taken)
+}
+
+/// Does what follows from a reading.
+fn follow(ctx: Ctx, flags: Flags, taken: &Taken<'_>, outcome: &Outcome) {
     let heard = Audience::hears(ctx, flags);
     let archived = if flags.is_pressed() {
-        archive(ctx, &taken)
+        archive(ctx, taken)
     } else {
-        archive_in_time(ctx, &taken, outcome, heard)
+        archive_in_time(ctx, taken, outcome, heard)
     };
     if heard {
-        pass_on(ctx, &taken, archived);
-    } else if given.source.is_none() {
+        pass_on(ctx, taken, archived);
+    } else if taken.given.source.is_none() {
         count_as_change(ctx);
     }
-    tell(ctx, &taken, outcome);
-    Ok(taken)
+    tell(ctx, taken, outcome);
+}
+
+/// What lets a reading be taken in while the command that brings it is not over yet: the sensor is known, so that no key need be
+/// opened, and nothing of what follows has to be written then. See [`crate::hook`].
+#[derive(Clone, Copy)]
+pub(crate) struct Early {
+    flags: Flags,
+    now: Timestamp,
+    max_future: u64,
+}
+
+impl Early {
+    /// Nobody hears, and what follows may wait.
+    pub(crate) fn may(ctx: Ctx) -> Option<Self> {
+        let flags = ctx.asked();
+        let may = !flags.is_pressed() && !flags.can_lose_keys() && !Audience::hears(ctx, flags);
+        may.then(|| Self {
+            flags,
+            now: ctx.now(),
+            max_future: with(|state| state.settings.max_future),
+        })
+    }
+
+    /// Where the sensor of a reading is, if it is known and nothing can be said against the reading.
+    pub(crate) fn seek(&self, db: c_int, sensor: &[u8], reading: Reading) -> Option<Sought> {
+        When::At(reading.at)
+            .resolve(self.now, self.max_future)
+            .ok()?;
+        let sought = with(|state| state.known.seek(self.flags, db, sensor, self.now));
+        sought.is_known().then_some(sought)
+    }
+
+    /// Takes in a reading of such a sensor. What follows from it is due when the command is over, unless there is nothing:
+    /// `None`.
+    pub(crate) fn take(
+        &self,
+        ctx: Ctx,
+        given: Given<'_>,
+        reading: Reading,
+        sought: Sought,
+    ) -> Option<Due> {
+        let mut outcome = Outcome::default();
+        let taken = match take(ctx, given, reading, Some(self.now), sought, &mut outcome) {
+            Ok(taken) => taken,
+            Err(error) => return Some(Due(Err(error))),
+        };
+        if outcome.transition.is_none() {
+            if !taken.is_archived() {
+                return None;
+            }
+            match put_off(ctx, &taken, &outcome, false, false) {
+                Some(Waits::Yes) => return None,
+                Some(Waits::Full) if ctx.after_this(samples::on_full) => return None,
+                _ => {}
+            }
+        }
+        let Taken {
+            given: _,
+            arrival,
+            archive,
+            newest,
+            profile,
+            ..
+        } = taken;
+        Some(Due(Ok((
+            Judged {
+                arrival,
+                archive,
+                newest,
+                profile,
+            },
+            outcome,
+        ))))
+    }
+}
+
+/// What follows from a reading that was taken in early.
+pub(crate) struct Due(Result<(Judged, Outcome), Error>);
+
+struct Judged {
+    arrival: Option<Timestamp>,
+    archive: bool,
+    newest: bool,
+    profile: Option<Arc<Profile>>,
+}
+
+impl Due {
+    /// Does it, now that the command is over.
+    pub(crate) fn follow(&self, ctx: Ctx, given: Given<'_>, reading: Reading) -> Result<(), Error> {
+        match &self.0 {
+            Ok((judged, outcome)) => {
+                let taken = Taken {
+                    given,
+                    reading,
+                    arrival: judged.arrival,
+                    archive: judged.archive,
+                    newest: judged.newest,
+                    profile: judged.profile.clone(),
+                };
+                follow(ctx, ctx.asked(), &taken, outcome);
+                Ok(())
+            }
+            Err(error) => broken(ctx, given, error.clone()).map(|_| ()),
+        }
+    }
 }
 
 /// Samples of one command that need not wait for those of others: to write them at once costs less then.
@@ -256,10 +368,16 @@ fn by(taken: &Taken<'_>) -> Policy {
 
 /// The same, but the sample may wait for others.
 fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> Archived {
-    if taken.is_archived() && put_off(ctx, taken, outcome, heard, false) {
-        return Archived::Yes;
+    let waits = taken
+        .is_archived()
+        .then(|| put_off(ctx, taken, outcome, heard, false));
+    match waits.flatten() {
+        Some(waits) => {
+            waits.settle();
+            Archived::Yes
+        }
+        None => archive(ctx, taken),
     }
-    archive(ctx, taken)
 }
 
 /// Has the sample of a reading wait for others, if it is the newest of a series that exists, and raises no alert. Whoever
@@ -267,9 +385,15 @@ fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) 
 ///
 /// What a master sends does not wait if the series can expire. It has not until the master says so; but by this server's
 /// clock it may have, and then only the master's own commands see it.
-fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool, sent: bool) -> bool {
+fn put_off(
+    ctx: Ctx,
+    taken: &Taken<'_>,
+    outcome: &Outcome,
+    heard: bool,
+    sent: bool,
+) -> Option<Waits> {
     if !taken.newest || outcome.transition.is_some() {
-        return false;
+        return None;
     }
     let words = words(ctx, taken);
     let series = words.series();
@@ -282,10 +406,10 @@ fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool, sent: bo
         (false, heard) => heard && Key::exists(ctx, series.borrow()),
     };
     if heard && !exists {
-        return false;
+        return None;
     }
-    samples::wait(ctx, &words, series, exists, taken.reading);
-    true
+    let reading = taken.reading;
+    Some(samples::wait(ctx, &words, series, exists, reading))
 }
 
 /// Passes a reading on to whoever hears.
@@ -340,11 +464,17 @@ pub(crate) fn apply(
     let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
     let sought = with(|state| state.known.seek(flags, db, name, now));
     let taken = take(ctx, given, reading, arrival, sought, &mut outcome)?;
-    let waits = archived && !flags.is_pressed() && put_off(ctx, &taken, &outcome, true, true);
-    if archived && !waits {
-        samples::settle();
-        let profile = taken.profile.as_deref();
-        effects::archive(ctx, &words(ctx, &taken), by(&taken), profile);
+    if archived {
+        let may = !flags.is_pressed();
+        let waits = may.then(|| put_off(ctx, &taken, &outcome, true, true));
+        match waits.flatten() {
+            Some(waits) => waits.settle(),
+            None => {
+                samples::settle();
+                let profile = taken.profile.as_deref();
+                effects::archive(ctx, &words(ctx, &taken), by(&taken), profile);
+            }
+        }
     }
     if let Some((event, _)) = &outcome.transition {
         effects::notify(ctx, given.sensor, *event);
