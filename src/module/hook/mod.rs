@@ -190,7 +190,7 @@ fn take_in_early(ctx: Ctx, captured: &Captured) -> Option<Dues> {
         let sensor = ctx.string(&found.key);
         let source = source(stream, entry, found);
         let given = given(sensor.borrow(), entry, found, &source);
-        early.take(ctx, given, found.reading, sought)
+        early.take(ctx, &given, found.reading, sought)
     });
     Some(taken.collect())
 }
@@ -330,8 +330,8 @@ fn decide(
     let source = source(stream, entry, found);
     let given = given(sensor.borrow(), entry, found, &source);
     let decided = match due {
-        Some(due) => due.follow(ctx, given, found.reading),
-        None => ingest::decide(ctx, given, &mut Outcome::default()).map(|_| ()),
+        Some(due) => due.follow(ctx, &given),
+        None => ingest::decide(ctx, &given, &mut Outcome::default()).map(|_| ()),
     };
     decided.inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {
