@@ -20,8 +20,8 @@ use crate::{datatype, heap};
 /// What finding models may take: such a part of the memory that the module takes, and no more than so many bytes for each model.
 const SHARE: usize = 12;
 const EACH: usize = 20;
-/// For so many bits of milliseconds, 8 s, a known model need not be opened.
-const TURN: u32 = 13;
+/// For so many bits of milliseconds, 65 s, a known model need not be opened.
+const TURN: u32 = 16;
 
 /// Models by the database and name of their keys.
 #[derive(Default)]
