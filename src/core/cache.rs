@@ -14,8 +14,10 @@ use foldhash::fast::RandomState;
 
 /// Places of a line.
 const PLACES: usize = 4;
-/// Lines of a page of memory. There are so many, or a multiple of that.
-const PAGE: usize = 64;
+/// Bytes of a page of memory, the least that it takes.
+pub const PAGE: usize = 4096;
+/// Lines of a page. There are so many, or a multiple of that.
+const OF_PAGE: usize = PAGE / size_of::<Line>();
 /// Lines that move over with each look while it grows.
 const STEP: usize = 4;
 
@@ -98,8 +100,8 @@ impl Cache {
         if most <= now && now > 0 || !self.old.is_empty() {
             return;
         }
-        let most = most.max(PAGE);
-        let step = PAGE.max(1 << (most.ilog2() - 2));
+        let most = most.max(OF_PAGE);
+        let step = OF_PAGE.max(1 << (most.ilog2() - 2));
         let most = most / step * step;
         if most > now {
             self.old = mem::replace(&mut self.lines, vec![[0; 2 * PLACES]; most]);
@@ -130,7 +132,7 @@ impl Cache {
 fn lines_of(tag: Tag, lines: usize) -> [usize; 2] {
     let tag = tag.0.get();
     let first = ((u128::from(tag) * lines as u128) >> 64) as usize;
-    let apart = 1 + tag as usize % (PAGE - 1);
+    let apart = 1 + tag as usize % (OF_PAGE - 1);
     [first, first ^ apart]
 }
 
