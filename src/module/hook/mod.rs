@@ -2,8 +2,9 @@
 //!
 //! The notification of an XADD comes before the entry can be trimmed, so it is captured there, also with MAXLEN 0; but what
 //! is written there would reach the AOF before its cause, and on a cluster the wrong slot. So a job at the end of the
-//! command takes its readings in, through the same ingest as ADD. On replicas and while loading nothing is captured: their
-//! readings come from the master or the file.
+//! command takes its readings in, through the same ingest as ADD. Where nobody hears and all sensors of the entry are known, they
+//! are taken in at once, and the job has only to do what follows, if anything does (docs/adr/0014). On replicas and while
+//! loading nothing is captured: their readings come from the master or the file.
 
 mod arguments;
 mod watched;
