@@ -9,7 +9,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use anomaly_core::cache::{Cache, Tag};
+use anomaly_core::cache::{Cache, PAGE, Tag};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model};
 
@@ -20,26 +20,31 @@ use crate::{datatype, heap};
 /// What finding models may take: such a part of the memory that the module takes, and no more than so many bytes for each model.
 const SHARE: usize = 12;
 const EACH: usize = 20;
-/// For so many bits of milliseconds, 8 s, a known model need not be opened.
-const TURN: u32 = 13;
+/// For so many bits of milliseconds, 65 s, a known model need not be opened; 8 s where tests are to see it.
+const TURN: u32 = if cfg!(debug_assertions) { 13 } else { 16 };
 
 /// Models by the database and name of their keys.
 #[derive(Default)]
 pub(crate) struct Known {
     /// Where a model is, 48 bits, and 16 of when its key was opened last.
     cache: Cache,
-    /// Why nothing is to be known for now.
-    unrest: Option<Unrest>,
+    /// Why nothing is known for now.
+    pause: Option<Pause>,
+    /// How often a model was found, for tests.
+    #[cfg(debug_assertions)]
+    found: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Unrest {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    /// The server has moved models.
+    Moved,
+    /// It had, in that turn.
+    MovedIn(u16),
+    /// It counts how often each key is opened.
+    Counts,
     /// A database is being emptied. Other modules hear of that, too, and may add readings meanwhile.
     Emptying,
-    /// The server moves models.
-    Moving,
-    /// It did, up to this turn.
-    Moved(u16),
 }
 
 impl Known {
@@ -50,10 +55,14 @@ impl Known {
         }
         let tag = self.cache.tag(db, key);
         let turn = (now.millis() >> TURN) as u16;
-        if self.unrest.is_some() && !self.rests(turn) {
+        if self.pause.is_some() && !self.goes_on(turn) {
             return Sought::default();
         }
         let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
+        #[cfg(debug_assertions)]
+        {
+            self.found += u64::from(model.is_some());
+        }
         Sought {
             place: Some(Place { tag, turn }),
             model: model.map(|found| ptr::with_exposed_provenance_mut((found >> 16) as usize)),
@@ -68,6 +77,11 @@ impl Known {
         }
     }
 
+    #[cfg(debug_assertions)]
+    pub(crate) fn found(&self) -> u64 {
+        self.found
+    }
+
     /// All do.
     pub(crate) fn clear(&mut self) {
         self.cache.clear();
@@ -79,29 +93,34 @@ impl Known {
         if self.cache.bytes() > 0 {
             self.cache.clear();
         }
-        self.unrest = Some(Unrest::Moving);
+        if self.pause != Some(Pause::Counts) {
+            self.pause = Some(Pause::Moved);
+        }
     }
 
     /// A database begins to be emptied, or has been: all are forgotten, and none is known in between.
     pub(crate) fn emptying(&mut self, begins: bool) {
         self.cache.clear();
-        self.unrest = begins.then_some(Unrest::Emptying);
+        if self.pause != Some(Pause::Counts) {
+            self.pause = begins.then_some(Pause::Emptying);
+        }
     }
 
+    /// Whether the pause is over.
     #[cold]
-    fn rests(&mut self, turn: u16) -> bool {
-        match self.unrest {
-            Some(Unrest::Moved(last)) if turn.wrapping_sub(last) > 1 => self.unrest = None,
-            Some(Unrest::Moving) => self.unrest = Some(Unrest::Moved(turn)),
+    fn goes_on(&mut self, turn: u16) -> bool {
+        match self.pause {
+            Some(Pause::Moved) => self.pause = Some(Pause::MovedIn(turn)),
+            Some(Pause::MovedIn(then)) if turn.wrapping_sub(then) > 1 => self.pause = None,
             _ => {}
         }
-        self.unrest.is_none()
+        self.pause.is_none()
     }
 
-    /// Bytes that finding a model takes.
+    /// Bytes that finding a model takes, without the page that is for all.
     pub(crate) fn share(&self) -> usize {
         let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
-        self.cache.bytes() / sensors.max(1)
+        self.cache.bytes().saturating_sub(PAGE) / sensors.max(1)
     }
 
     fn note(&mut self, place: Place, model: *mut Model) {
@@ -114,7 +133,7 @@ impl Known {
     }
 }
 
-/// Bytes that finding models may take.
+/// Bytes that finding models may take, beside the page that is for all.
 fn most() -> usize {
     let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
     (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH))
@@ -171,9 +190,25 @@ pub(crate) fn is_gone(model: *const Model) {
 }
 
 /// Called on the server's main thread, before anything is known.
-pub(crate) fn init() {
+pub(crate) fn init(ctx: Ctx) {
     #[cfg(debug_assertions)]
     checked::init();
+    reconfigured(ctx);
+}
+
+/// The server's settings are other ones.
+pub(crate) fn reconfigured(ctx: Ctx) {
+    let policy = ctx.info(c"memory", c"maxmemory_policy");
+    let counts = policy.is_none_or(|policy| policy.ends_with(b"lfu"));
+    with(|state| {
+        let known = &mut state.known;
+        if counts {
+            known.clear();
+            known.pause = Some(Pause::Counts);
+        } else if known.pause == Some(Pause::Counts) {
+            known.pause = None;
+        }
+    });
 }
 
 #[cfg(debug_assertions)]

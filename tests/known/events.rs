@@ -8,27 +8,42 @@ use anomaly_tests::bytes;
 use super::*;
 
 #[test]
-fn where_keys_are_evicted_or_a_cluster_shares_them_every_key_is_opened() {
-    let server = ready(counting());
+fn where_keys_are_evicted_or_uses_counted_or_a_cluster_shares_them_every_key_is_opened() {
+    let server = ready(unarchived());
     let key = &name("s");
-    let opens = |server: &Server| !finds(server, key, || drop(server.cmd(&add(key))));
-    for policy in ["allkeys-lfu", "volatile-lfu"] {
+    let opens = |server: &Server| !finds(server, || drop(server.cmd(&add(key))));
+    for (limit, policy) in [
+        ("100gb", "allkeys-lru"),
+        ("100gb", "volatile-ttl"),
+        ("0", "allkeys-lfu"),
+    ] {
         know(&server, key);
+        let words = [
+            "CONFIG",
+            "SET",
+            "maxmemory",
+            limit,
+            "maxmemory-policy",
+            policy,
+        ];
+        server.cmd(&words);
+        for _ in 0..3 {
+            assert!(opens(&server), "{policy}");
+        }
+        server.cmd(&["FLUSHDB"]);
+        server.cmd(&add(key));
+        assert!(opens(&server), "{policy}");
         server.cmd(&[
             "CONFIG",
             "SET",
             "maxmemory",
-            "100gb",
+            "0",
             "maxmemory-policy",
-            policy,
+            "noeviction",
         ]);
-        for _ in 0..3 {
-            assert!(opens(&server), "{policy}");
-        }
-        server.cmd(&["CONFIG", "SET", "maxmemory", "0"]);
         know(&server, key);
     }
-    let cluster = counting().cluster().start();
+    let cluster = unarchived().cluster().start();
     for _ in 0..CROWD {
         cluster.cmd(&add(&name("crowd")));
     }
@@ -40,8 +55,8 @@ fn where_keys_are_evicted_or_a_cluster_shares_them_every_key_is_opened() {
 
 #[test]
 fn a_sensor_that_was_evicted_begins_anew() {
-    let master = ready(counting());
-    let replica = counting().replica_of(&master).start();
+    let master = ready(unarchived());
+    let replica = unarchived().replica_of(&master).start();
     let keys: Vec<String> = (0..1000).map(|_| name("s")).collect();
     let add_all = || keys.iter().map(|key| add(key)).collect::<Vec<_>>();
     for _ in 0..3 {
@@ -140,7 +155,7 @@ fn readings_go_to_models_that_have_been_moved() {
 fn models_that_a_file_has_brought_take_the_readings() {
     for preamble in ["yes", "no"] {
         let server = ready(
-            counting()
+            unarchived()
                 .aof()
                 .config(format!("aof-use-rdb-preamble {preamble}")),
         );
@@ -171,7 +186,7 @@ fn models_that_a_file_has_brought_take_the_readings() {
 
 #[test]
 fn a_model_that_broke_is_reset_and_goes_on() {
-    let server = ready(counting());
+    let server = ready(unarchived());
     for given in Given::ALL {
         let key = &name("s");
         know(&server, key);
@@ -206,7 +221,7 @@ fn meddler(dir: &Path, name: &str) -> String {
 
 /// A server with one that hears of everything before our module does, and one that does after.
 fn meddled() -> Server {
-    let builder = counting().without_module();
+    let builder = unarchived().without_module();
     let [before, after] = ["before", "after"].map(|name| meddler(builder.path(), name));
     let ours = format!("\"{}\"", anomaly_tests::module().display());
     let load = |builder: Builder, library: &str| builder.config(format!("loadmodule {library}"));
@@ -250,10 +265,7 @@ fn readings_of_other_modules_at_a_key_that_comes_with_a_time_to_live_keep_it_fro
         let at = if key[0] == b"COPY" { 2 } else { 1 };
         let key = String::from_utf8_lossy(&key[at]).into_owned();
         call_many(&mut server.conn(), &way);
-        assert!(
-            !finds(&server, &key, || drop(server.cmd(&add(&key)))),
-            "{key}"
-        );
+        assert!(!finds(&server, || drop(server.cmd(&add(&key)))), "{key}");
         assert!(int(&server.cmd(&["PTTL", &key])) > 0, "{key}");
     }
 }

@@ -20,8 +20,8 @@ fn follow(replica: &Server, master: &Server) {
 fn after_a_full_synchronisation_readings_go_to_the_models_that_came() {
     for load in ["disabled", "on-empty-db", "swapdb"] {
         for lazy in ["no", "yes"] {
-            let master = ready(counting());
-            let replica = counting()
+            let master = ready(unarchived());
+            let replica = unarchived()
                 .config(format!("repl-diskless-load {load}"))
                 .config(format!("replica-lazy-flush {lazy}"))
                 .replica_of(&master)
@@ -62,8 +62,8 @@ fn after_a_full_synchronisation_readings_go_to_the_models_that_came() {
 #[test]
 fn readings_of_a_writable_replica_s_own_go_to_the_models_that_are_there() {
     for load in ["disabled", "swapdb"] {
-        let master = ready(counting());
-        let replica = counting()
+        let master = ready(unarchived());
+        let replica = unarchived()
             .config(format!("repl-diskless-load {load}"))
             .config("replica-read-only no")
             .replica_of(&master)
@@ -96,8 +96,8 @@ fn readings_of_a_writable_replica_s_own_go_to_the_models_that_are_there() {
 
 #[test]
 fn a_sensor_that_was_sent_to_another_server_begins_anew_and_comes_back_as_it_went() {
-    let here = ready(counting());
-    let there = ready(counting());
+    let here = ready(unarchived());
+    let there = ready(unarchived());
     let key = &name("s");
     let send = |from: &Server, to: &Server| {
         let words = args!["MIGRATE", "127.0.0.1", to.port(), key, 0, 5000, "REPLACE"];

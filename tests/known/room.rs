@@ -15,11 +15,12 @@ fn madd(server: &Server, keys: impl Iterator<Item = usize>) {
 #[test]
 fn what_is_known_takes_a_twelfth_at_most_and_is_given_back_with_the_sensors() {
     const SENSORS: usize = 20_000;
-    let server = ready(counting());
+    let server = ready(unarchived());
     madd(&server, 0..1);
     let before = held(&server);
     // Models alone: a sensor whose key was opened, but could be nowhere noted.
-    server.cmd(&["CONFIG", "SET", "maxmemory", "100gb"]);
+    let policy = ["maxmemory-policy", "allkeys-lru"];
+    server.cmd(&[&["CONFIG", "SET", "maxmemory", "100gb"][..], &policy].concat());
     madd(&server, 1..SENSORS);
     let models = held(&server) - before;
     server.cmd(&["CONFIG", "SET", "maxmemory", "0"]);

@@ -61,8 +61,8 @@ fn at_once(commands: Vec<Args>) -> Vec<Args> {
 
 #[test]
 fn a_sensor_whose_time_to_live_has_passed_begins_anew_whether_or_not_it_was_deleted() {
-    let master = ready(counting());
-    let replica = counting().replica_of(&master).start();
+    let master = ready(unarchived());
+    let replica = unarchived().replica_of(&master).start();
     master.replica_in_sync(&replica);
     let mut connection = master.conn();
     for looks in [1, 0] {
@@ -94,9 +94,9 @@ fn a_sensor_whose_time_to_live_has_passed_begins_anew_whether_or_not_it_was_dele
 
 #[test]
 fn a_sensor_that_can_expire_is_opened_for_each_reading() {
-    let server = ready(counting());
+    let server = ready(unarchived());
     let key = &name("s");
-    let opens = |key: &str| !finds(&server, key, || drop(server.cmd(&add(key))));
+    let opens = |key: &str| !finds(&server, || drop(server.cmd(&add(key))));
     for way in 0..ways(&server, key).len() {
         let key = &name("s");
         know(&server, key);
@@ -121,7 +121,7 @@ fn a_sensor_that_can_expire_is_opened_for_each_reading() {
 
 #[test]
 fn a_sensor_that_its_rule_has_forgotten_begins_anew() {
-    let server = ready(counting());
+    let server = ready(unarchived());
     server.cmd(&["ANOMALY.CONFIG", "SET", "gone*", "expire", "200"]);
     for given in Given::ALL {
         let key = &name("gone");
