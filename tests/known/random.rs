@@ -150,8 +150,11 @@ struct Side {
 }
 
 impl Side {
-    fn start(knows: bool, lazy: bool) -> Self {
-        let mut builder = unarchived().aof();
+    fn start(knows: bool, lazy: bool, heard: bool) -> Self {
+        let mut builder = unarchived();
+        if heard {
+            builder = builder.aof();
+        }
         if !knows {
             builder = builder
                 .config("maxmemory 100gb")
@@ -235,12 +238,14 @@ impl Side {
 }
 
 fn run(seed: u64) {
-    let mut sides = [true, false].map(|knows| Side::start(knows, seed % 2 == 1));
-    let replica = unarchived().replica_of(&sides[0].server).start();
-    let mut replica = Side {
-        connection: replica.conn(),
-        server: replica,
-    };
+    // Where nobody hears, readings of entries are taken in early.
+    let heard = !seed.is_multiple_of(3);
+    let mut sides = [true, false].map(|knows| Side::start(knows, seed % 2 == 1, heard));
+    let mut replica = heard.then(|| {
+        let server = unarchived().replica_of(&sides[0].server).start();
+        let connection = server.conn();
+        Side { server, connection }
+    });
     let mut traffic = Traffic {
         dice: Dice::new(seed),
         moves: !sides[0].server.moves_wrongly(),
@@ -263,11 +268,14 @@ fn run(seed: u64) {
             );
         }
         let [knows, opens] = sides.each_mut().map(Side::look);
-        sides[0].server.replica_in_sync(&replica.server);
-        let follows = replica.look();
-        for ((knows, opens), follows) in knows.iter().zip(&opens).zip(&follows) {
+        for (knows, opens) in knows.iter().zip(&opens) {
             assert_eq!(knows, opens, "seed {seed}, batch {batch}");
-            assert_eq!(follows, opens, "seed {seed}, batch {batch}, replica");
+        }
+        if let Some(replica) = &mut replica {
+            sides[0].server.replica_in_sync(&replica.server);
+            for (follows, opens) in replica.look().iter().zip(&opens) {
+                assert_eq!(follows, opens, "seed {seed}, batch {batch}, replica");
+            }
         }
     }
     let [knows, opens] = sides.each_ref().map(|side| found(&side.server));

@@ -1,4 +1,6 @@
 //! Every way in which a command has a sensor's key go, come or change, between two readings.
+//!
+//! Longer than other files: it is a table, which is read better in one piece.
 
 use super::*;
 
