@@ -100,7 +100,8 @@ fn know(server: &Server, key: &str) {
     crowd(server);
     server.cmd(&add(key));
     let finds = |_| finds(server, || drop(server.cmd(&add(key))));
-    assert!((0..3).any(finds), "{key} is not known");
+    // One in sixteen that find no room take the place of another.
+    assert!((0..40).any(finds), "{key} is not known");
 }
 
 /// The readings of a sensor, 0 where there is none.

@@ -20,6 +20,8 @@ pub const PAGE: usize = 4096;
 const OF_PAGE: usize = PAGE / size_of::<Line>();
 /// Lines that move over with each look while it grows.
 const STEP: usize = 4;
+/// One in so many values takes the place of one that is not old.
+const PATIENCE: u32 = 16;
 
 /// What a name is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Cache {
     /// What it held before it grew, and how many lines of that have moved over.
     old: Vec<Line>,
     moved: usize,
+    /// Values that there was no room for.
+    refused: u32,
 }
 
 impl Cache {
@@ -58,11 +62,18 @@ impl Cache {
         found.or(before)
     }
 
-    /// Puts in a value. It may take as much memory as `most` bytes; one page it takes in any case.
-    pub fn put(&mut self, tag: Tag, value: u64, most: usize) {
+    /// Puts in a value. Where there is only room for it instead of one that is not `old`, it mostly is not: of more names than there is
+    /// room for, asked for in turn, each would otherwise be gone before its turn comes. It may take as much memory as `most` bytes;
+    /// one page it takes in any case.
+    pub fn put(&mut self, tag: Tag, value: u64, most: usize, old: impl Fn(u64) -> bool) {
         self.grow(most / size_of::<Line>());
         forget(&mut self.old, tag);
-        put(&mut self.lines, tag, value);
+        if !put(&mut self.lines, tag, value, old) {
+            self.refused = self.refused.wrapping_add(1);
+            if self.refused.is_multiple_of(PATIENCE) {
+                put(&mut self.lines, tag, value, |_| true);
+            }
+        }
         if !self.old.is_empty() {
             self.move_over(tag);
         }
@@ -123,7 +134,7 @@ impl Cache {
         for line in self.old.iter().skip(self.moved).take(STEP) {
             for (tag, value) in places(line) {
                 if let Some(tag) = NonZeroU64::new(*tag).map(Tag) {
-                    put(&mut self.lines, tag, *value);
+                    put(&mut self.lines, tag, *value, |_| false);
                 }
             }
         }
@@ -168,29 +179,33 @@ fn forget(lines: &mut [Line], tag: Tag) {
     }
 }
 
-/// In the place of that name, in a free one of the emptier line, or instead of one that its lower bits choose.
-fn put(lines: &mut [Line], tag: Tag, value: u64) {
+/// In the place of that name, in a free one of the emptier line, or instead of an old one; whether there is one.
+fn put(lines: &mut [Line], tag: Tag, value: u64, old: impl Fn(u64) -> bool) -> bool {
     let (ours, tag) = (lines_of(tag, lines.len()), tag.0.get());
-    let free = |at: &usize| {
-        let line = lines.get(*at).unwrap_or(&[0; 2 * PLACES]);
-        places(line).filter(|(of, _)| **of == 0).count()
+    let line = |at: &usize| lines.get(*at).unwrap_or(&[0; 2 * PLACES]);
+    let free = |at: &usize| places(line(at)).filter(|(of, _)| **of == 0).count();
+    let [first, second] = ours;
+    let emptier = if free(&second) > free(&first) {
+        second
+    } else {
+        first
     };
-    let holds = |at: &usize| {
-        lines
-            .get(*at)
-            .is_some_and(|line| places(line).any(|(of, _)| *of == tag))
+    let chosen = |at: &usize, is: &dyn Fn(u64, u64) -> bool| {
+        let place = places(line(at)).position(|(of, value)| is(*of, *value))?;
+        Some((*at, place))
     };
-    let at = ours.into_iter().find(holds);
-    let emptier = || ours.into_iter().max_by_key(free).unwrap_or(0);
-    let at = at.unwrap_or_else(emptier);
-    let Some(line) = lines.get_mut(at) else {
-        return;
-    };
-    let at = |wanted| places(line).position(|(of, _)| *of == wanted);
-    let at = at(tag).or_else(|| at(0)).unwrap_or(tag as usize % PLACES);
-    if let Some((of, is)) = places_mut(line).nth(at) {
+    let any = |is: &dyn Fn(u64, u64) -> bool| ours.iter().find_map(|at| chosen(at, is));
+    let place = any(&|of, _| of == tag)
+        .or_else(|| chosen(&emptier, &|of, _| of == 0))
+        .or_else(|| any(&|_, value| old(value)));
+    if let Some((at, place)) = place
+        && let Some(line) = lines.get_mut(at)
+        && let Some((of, is)) = places_mut(line).nth(place)
+    {
         (*of, *is) = (tag, value);
+        return true;
     }
+    false
 }
 
 #[cfg(test)]
@@ -219,7 +234,7 @@ mod tests {
                         truth.clear();
                     }
                     _ => {
-                        cache.put(tag, value, most);
+                        cache.put(tag, value, most, |value| value % 3 > 0);
                         truth.insert(name, value);
                     }
                 }
@@ -240,7 +255,12 @@ mod tests {
         for turn in 1..=2 {
             for name in 0..names {
                 let there = if turn == 1 { name } else { names };
-                cache.put(cache.tag(0, &name.to_le_bytes()), name, there as usize * 20);
+                cache.put(
+                    cache.tag(0, &name.to_le_bytes()),
+                    name,
+                    there as usize * 20,
+                    |_| false,
+                );
             }
         }
         cache
@@ -264,7 +284,7 @@ mod tests {
     fn it_takes_no_more_memory_than_it_may() {
         let mut cache = Cache::default();
         for name in 0..100_000u64 {
-            cache.put(cache.tag(0, &name.to_le_bytes()), name, 100_000);
+            cache.put(cache.tag(0, &name.to_le_bytes()), name, 100_000, |_| true);
         }
         assert!(cache.bytes() <= 100_000, "{}", cache.bytes());
         assert_eq!(
@@ -287,7 +307,7 @@ mod tests {
     #[test]
     fn the_same_name_in_another_space_is_another() {
         let mut cache = Cache::default();
-        cache.put(cache.tag(0, b"a"), 1, 10_000);
+        cache.put(cache.tag(0, b"a"), 1, 10_000, |_| false);
         let tags = [0, 1].map(|space| cache.tag(space, b"a"));
         assert_eq!(tags.map(|tag| cache.get(tag)), [Some(1), None]);
     }

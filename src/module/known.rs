@@ -128,7 +128,8 @@ impl Known {
         if address >> 48 == 0 {
             let (value, most) = (address << 16 | u64::from(place.turn), most());
             self.cache.fit(most);
-            self.cache.put(place.tag, value, most);
+            let old = |value: u64| value as u16 != place.turn;
+            self.cache.put(place.tag, value, most, old);
         }
     }
 }
