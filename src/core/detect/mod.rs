@@ -180,6 +180,33 @@ pub enum Judgement {
     Scored(Finding),
 }
 
+/// An answer in short: all that is asked of a normal one while nothing is the matter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Grade {
+    /// As [`Judgement::Skipped`].
+    Skipped,
+    /// As [`Judgement::Warming`].
+    Warming(u32),
+    /// A finding without a severity, of that ratio.
+    Normal(f64),
+    /// A finding with one.
+    Abnormal,
+}
+
+impl Judgement {
+    /// In short. Detectors are inlined into whoever asks for no more than this, and what the finding has beside it is then
+    /// never worked out.
+    #[inline(always)]
+    pub(crate) fn grade(&self) -> Grade {
+        match self {
+            Self::Skipped => Grade::Skipped,
+            Self::Warming(needed) => Grade::Warming(*needed),
+            Self::Scored(finding) if finding.severity.is_some() => Grade::Abnormal,
+            Self::Scored(finding) => Grade::Normal(finding.ratio),
+        }
+    }
+}
+
 /// Which sides of the limits an open episode has crossed: there, the margin holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crossed {
@@ -231,6 +258,7 @@ impl Model {
     }
 
     /// Asks one detector, which must be on.
+    #[inline(always)]
     #[must_use]
     pub(crate) fn ask(
         &self,
@@ -251,6 +279,22 @@ impl Model {
             Kind::Auto => look.map_or(Judgement::Skipped, Look::judgement),
             Kind::Nodata => Judgement::Skipped,
         }
+    }
+
+    /// Asks one detector, which must be on, for no more than its grade, while no episode is open.
+    ///
+    /// It is no part of the loop over the detectors, before which the compiler would work out what any of them may need.
+    #[inline(never)]
+    #[must_use]
+    pub(crate) fn grade(
+        &self,
+        kind: Kind,
+        reading: Reading,
+        profile: &Profile,
+        look: Option<&Look>,
+    ) -> Grade {
+        self.ask(kind, reading, profile, Crossed::default(), look)
+            .grade()
     }
 
     /// Takes in a reading. An anomalous one does not enter the statistics where `learn` is no.
@@ -310,6 +354,7 @@ pub(crate) fn missing(profile: &Profile, own: u32, least: u32, seen: u32) -> u32
 
 /// The finding of a detector that measures how many times its `unit` a value deviates from the centre of the past. Where
 /// there is no deviation in the past at all, any is as far out as a ratio goes.
+#[inline(always)]
 pub(crate) fn deviating(
     kind: Kind,
     from: Centre,
@@ -347,6 +392,7 @@ pub(crate) fn deviating(
 
 /// The severity of a statistic, and its ratio with `direction` and `mindev` applied. A deviation below `mindev` never
 /// fires: its ratio ends below 1.
+#[inline(always)]
 #[must_use]
 pub(crate) fn grade(ratio: f64, deviation: f64, profile: &Profile) -> (f64, Option<Severity>) {
     let side = Side::of(deviation);
