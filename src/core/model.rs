@@ -444,12 +444,20 @@ impl Model {
                 more.streak.end();
             }
         }
-        let look = self.look(reading, profile);
-        if explain || !self.grade_by_all(reading, profile, look.as_ref(), outcome) {
-            self.score_by_all(key, reading, profile, look.as_ref(), outcome);
+        // Seen in place: it is too large to be moved about.
+        let seen;
+        let look = match self.more.as_ref().and_then(|more| more.auto.as_ref()) {
+            Some(auto) => {
+                seen = auto.look(reading, newest, profile);
+                Some(&seen)
+            }
+            None => None,
+        };
+        if explain || !self.grade_by_all(reading, profile, look, outcome) {
+            self.score_by_all(key, reading, profile, outcome);
         }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
-        self.learn(reading, anomalous, profile, look.as_ref());
+        self.learn(reading, anomalous, profile, look);
         self.count(reading, outcome);
     }
 
@@ -542,7 +550,6 @@ impl Model {
         key: &[u8],
         reading: Reading,
         profile: &Profile,
-        look: Option<&Look>,
         outcome: &mut Outcome,
     ) {
         let mut warming = None;
@@ -553,7 +560,7 @@ impl Model {
         }
         let on = profile.judging();
         for (index, kind) in on.iter().enumerate() {
-            let score = match self.ask(*kind, reading, profile, crossed, look) {
+            let score = match self.ask(*kind, reading, profile, crossed) {
                 Judgement::Skipped => 0.0,
                 Judgement::Warming(needed) => {
                     warming = least(warming, needed);

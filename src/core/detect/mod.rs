@@ -250,13 +250,6 @@ impl Model {
         window.rank(ranked);
     }
 
-    /// What `auto` sees in a reading, while it is on: to be judged by, and then learnt from.
-    #[must_use]
-    pub(crate) fn look(&self, reading: Reading, profile: &Profile) -> Option<Look> {
-        let auto = self.more.as_ref()?.auto.as_ref()?;
-        Some(auto.look(reading, self.newest, profile))
-    }
-
     /// Asks one detector, which must be on.
     #[inline(always)]
     #[must_use]
@@ -266,7 +259,6 @@ impl Model {
         reading: Reading,
         profile: &Profile,
         crossed: Crossed,
-        look: Option<&Look>,
     ) -> Judgement {
         match kind {
             Kind::Range => range::judge(reading.value, profile, crossed),
@@ -276,7 +268,9 @@ impl Model {
             Kind::Rate => rate::judge(self, reading, profile),
             Kind::Cusum => cusum::judge(self.cusum.as_deref(), reading.value, profile),
             Kind::Stuck => stuck::judge(self, reading, profile),
-            Kind::Auto => look.map_or(Judgement::Skipped, Look::judgement),
+            Kind::Auto => self.auto.as_ref().map_or(Judgement::Skipped, |auto| {
+                auto.judge(reading, self.newest, profile)
+            }),
             Kind::Nodata => Judgement::Skipped,
         }
     }
@@ -293,8 +287,10 @@ impl Model {
         profile: &Profile,
         look: Option<&Look>,
     ) -> Grade {
-        self.ask(kind, reading, profile, Crossed::default(), look)
-            .grade()
+        match kind {
+            Kind::Auto => look.map_or(Grade::Skipped, |look| Auto::grade(look, profile)),
+            kind => self.ask(kind, reading, profile, Crossed::default()).grade(),
+        }
     }
 
     /// Takes in a reading. An anomalous one does not enter the statistics where `learn` is no.
