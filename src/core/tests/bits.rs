@@ -1,6 +1,12 @@
 //! What readings leave behind, to the bit: replicas, replays and models that were stored by an older version must come to the
 //! same. A change of the arithmetic that is meant to be none shows here.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 use anomaly_core::command::config;
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::units::Timestamp;
