@@ -288,7 +288,7 @@ impl Model {
         look: Option<&Look>,
     ) -> Grade {
         match kind {
-            Kind::Auto => look.map_or(Grade::Skipped, |look| Auto::grade(look, profile)),
+            Kind::Auto => look.map_or(Grade::Skipped, |look| look.grade(profile)),
             kind => self.ask(kind, reading, profile, Crossed::default()).grade(),
         }
     }

@@ -4,13 +4,14 @@
 //! threshold, each alert all thresholds, and what was lifted sinks back within one budget: so a sensor whose noise is not
 //! normal ends near its budget all the same. A crossing fires only after [`quiet`] readings without any.
 
+use wide::{f32x4, u16x8};
+
 use super::constants::{
     AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, QUIET_SHARE,
     STRICTNESS,
 };
 
 use super::lanes::positive;
-use wide::f32x4;
 
 /// Lifts end here, where an `f32` would not tell one more from none.
 pub(crate) const MOST_LIFTED: f32 = 1e7;
@@ -72,8 +73,11 @@ impl Control {
     /// Takes in which experts crossed their thresholds, where `quiet` readings without are enough to fire again.
     pub(crate) fn next(mut self, crossed: [bool; EXPERTS], fires: bool, quiet: u16) -> Self {
         if !crossed.contains(&true) {
-            self.since = self.since.map(|since| since.saturating_add(1));
-            self.quiet = self.quiet.saturating_add(1);
+            let [season, level, shape, novelty] = self.since;
+            let counts = u16x8::from([season, level, shape, novelty, self.quiet, 0, 0, 0]);
+            let [season, level, shape, novelty, quiet, ..] =
+                counts.saturating_add(u16x8::splat(1)).to_array();
+            (self.since, self.quiet) = ([season, level, shape, novelty], quiet);
             (self.run, self.waits) = (0, false);
             return self;
         }

@@ -25,6 +25,10 @@ mod odds;
 mod season;
 mod shape;
 
+use std::num::NonZero;
+
+use wide::f32x4;
+
 pub use self::climb::Climb;
 pub(crate) use self::constants::PROTOTYPES;
 use self::constants::{
@@ -49,9 +53,6 @@ use super::{
 use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::units::{Direction, Side};
-use std::num::NonZero;
-use wide::f32x4;
-
 /// Distances end here, in units, so that their squares stay within an `f32`.
 const FARTHEST: f64 = 1e30;
 /// The ratio of what alarm control keeps from firing ends here, below the boundary.
@@ -73,9 +74,16 @@ const SMALLEST: f32 = 1e-30;
 fn flushed(x: f32) -> f32 {
     if x.abs() < SMALLEST {
         0.0
+    } else if x.abs() <= STATE_FARTHEST {
+        x
     } else {
-        x.clamp(-STATE_FARTHEST, STATE_FARTHEST)
+        farthest(x)
     }
+}
+
+#[cold]
+fn farthest(x: f32) -> f32 {
+    x.clamp(-STATE_FARTHEST, STATE_FARTHEST)
 }
 
 /// The larger of two numbers. `max` takes more steps, since it minds what is no number: here nothing is.
@@ -201,17 +209,19 @@ struct Sight {
     deviations: Deviations,
 }
 
-impl Auto {
-    /// What was seen in a reading, in short: an answer that makes no finding of it.
-    pub(crate) fn grade(look: &Look, profile: &Profile) -> Grade {
-        match severity(look.ratio, profile).filter(|_| look.fires) {
-            _ if look.missing > 0 => Grade::Warming(look.missing),
+impl Look {
+    /// What was seen, in short: an answer that makes no finding of it.
+    pub(crate) fn grade(&self, profile: &Profile) -> Grade {
+        match severity(self.ratio, profile).filter(|_| self.fires) {
+            _ if self.missing > 0 => Grade::Warming(self.missing),
             Some(_) => Grade::Abnormal,
-            None if look.fires => Grade::Normal(look.ratio),
-            None => Grade::Normal(look.ratio.min(GATED)),
+            None if self.fires => Grade::Normal(self.ratio),
+            None => Grade::Normal(self.ratio.min(GATED)),
         }
     }
+}
 
+impl Auto {
     /// Judges a reading that came after `previous`. Most are never asked about: what a finding needs beside what was seen at
     /// first is worked out again.
     #[inline(never)]

@@ -1,5 +1,7 @@
 //! The course and the liveliness of a signal: six features, and how far they are from what is usual for them.
 
+use wide::f32x4;
+
 use super::super::Oddity;
 use super::constants::{
     COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, LIVELY_QUICK,
@@ -7,7 +9,6 @@ use super::constants::{
 };
 use super::lanes::{flushed as flushed_each, within};
 use super::{STATE_FARTHEST, flushed};
-use wide::f32x4;
 
 /// Features of a signal.
 const FEATURES: usize = 6;
