@@ -511,6 +511,7 @@ impl Model {
     }
 
     /// The grade by several detectors: of normal ones that of the highest ratio.
+    #[inline(never)]
     fn grade_each(
         &mut self,
         on: &[Kind],
