@@ -28,6 +28,7 @@ mod consumer;
 mod dead_letters;
 mod disk;
 mod dump;
+mod early;
 mod endings;
 mod episodes;
 mod evaluate;

@@ -1,7 +1,7 @@
 //! A cache: values by name, which forgets what there is no room for.
 //!
-//! It is set-associative: a name's tag says in which line of four places its value may be, so that a look touches one line of the
-//! processor's cache. It holds no names. Two names are told apart by 64 bits that depend on numbers drawn when it is made: for a
+//! It is set-associative: a name's tag says in which two lines of four places its value may be, both in one page of memory, so that
+//! a look touches one line of the processor's cache or two. It holds no names. Two names are told apart by 64 bits that depend on numbers drawn when it is made: for a
 //! million names the chance that any two are taken for one another is 3e-8.
 //!
 //! It grows without a pause: what it held before moves over a few lines at a time, and until then takes its room too.
@@ -14,8 +14,10 @@ use foldhash::fast::RandomState;
 
 /// Places of a line.
 const PLACES: usize = 4;
-/// Lines that are begun with.
-const FEWEST: usize = 16;
+/// Bytes of a page of memory, the least that it takes.
+pub const PAGE: usize = 4096;
+/// Lines of a page. There are so many, or a multiple of that.
+const OF_PAGE: usize = PAGE / size_of::<Line>();
 /// Lines that move over with each look while it grows.
 const STEP: usize = 4;
 
@@ -56,7 +58,7 @@ impl Cache {
         found.or(before)
     }
 
-    /// Puts in a value; it may take as much memory as `most` bytes.
+    /// Puts in a value. It may take as much memory as `most` bytes; one page it takes in any case.
     pub fn put(&mut self, tag: Tag, value: u64, most: usize) {
         self.grow(most / size_of::<Line>());
         forget(&mut self.old, tag);
@@ -92,14 +94,16 @@ impl Cache {
         (self.lines.capacity() + self.old.capacity()) * size_of::<Line>()
     }
 
-    /// To so many lines, once that is as many as allocators have a size for.
+    /// To so many lines, or a little fewer, as allocators have sizes for; at least a page.
     fn grow(&mut self, most: usize) {
-        if most <= self.lines.len() || most < FEWEST || !self.old.is_empty() {
+        let now = self.lines.len();
+        if most <= now && now > 0 || !self.old.is_empty() {
             return;
         }
-        let step = 1 << (most.ilog2() - 2);
+        let most = most.max(OF_PAGE);
+        let step = OF_PAGE.max(1 << (most.ilog2() - 2));
         let most = most / step * step;
-        if most > self.lines.len() {
+        if most > now {
             self.old = mem::replace(&mut self.lines, vec![[0; 2 * PLACES]; most]);
             self.moved = 0;
         }
@@ -124,12 +128,12 @@ impl Cache {
     }
 }
 
-/// Where among so many lines a tag may be: in one that its upper bits choose, or one that those of a multiple do.
+/// Where among so many lines a tag may be: in one that its upper bits choose, or in one of the same page that its lower bits do.
 fn lines_of(tag: Tag, lines: usize) -> [usize; 2] {
-    /// 2^64 over the golden ratio, an odd number.
-    const OTHER: u64 = 0x9e37_79b9_7f4a_7c15;
-    [tag.0.get(), tag.0.get().wrapping_mul(OTHER)]
-        .map(|bits| ((u128::from(bits) * lines as u128) >> 64) as usize)
+    let tag = tag.0.get();
+    let first = ((u128::from(tag) * lines as u128) >> 64) as usize;
+    let apart = 1 + tag as usize % (OF_PAGE - 1);
+    [first, first ^ apart]
 }
 
 fn places(line: &Line) -> impl Iterator<Item = (&u64, &u64)> {
@@ -256,8 +260,11 @@ mod tests {
             cache.put(cache.tag(0, &name.to_le_bytes()), name, 100_000);
         }
         assert!(cache.bytes() <= 100_000, "{}", cache.bytes());
-        let small = Cache::default();
-        assert_eq!(small.bytes(), 0);
+        assert_eq!(
+            Cache::default().bytes(),
+            0,
+            "nothing before there is a value"
+        );
     }
 
     #[test]

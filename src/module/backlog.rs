@@ -326,6 +326,7 @@ fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Optio
         for (id, entry) in entries {
             let after = id.next();
             let captured = Captured {
+                early: None,
                 db: *db,
                 stream: name.borrow().hold(),
                 watched: Rc::clone(&watched),

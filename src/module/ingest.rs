@@ -3,6 +3,7 @@
 //! The order is fixed: check, open, take in, archive, replicate, alert, notify. Nothing that can fail stands between the
 //! change of the model and its replication; a series that cannot be written is no failure of the reading.
 
+use std::ffi::c_int;
 use std::sync::Arc;
 
 use anomaly_core::alert::{Alert, End, Source};
@@ -14,6 +15,7 @@ use anomaly_core::{Error, Profile, Reading, key};
 use crate::audience::Audience;
 use crate::effects::{Archived, Policy, Words};
 use crate::known::Sought;
+use crate::samples::Waits;
 use crate::server::{Ctx, Flags, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
@@ -35,8 +37,7 @@ pub(crate) struct Given<'a> {
 }
 
 /// A reading that was taken in: the model has changed, and what follows from it is due.
-pub(crate) struct Taken<'a> {
-    given: Given<'a>,
+pub(crate) struct Taken {
     pub(crate) reading: Reading,
     /// When it arrived, where the rules ask for that.
     arrival: Option<Timestamp>,
@@ -48,33 +49,108 @@ pub(crate) struct Taken<'a> {
     pub(crate) profile: Option<Arc<Profile>>,
 }
 
-impl Taken<'_> {
+impl Taken {
     fn is_archived(&self) -> bool {
         self.archive && effects::archives()
     }
 }
 
 /// Takes in a reading of a client's, decides what it means and does what follows.
-pub(crate) fn decide<'a>(
-    ctx: Ctx,
-    given: Given<'a>,
-    outcome: &mut Outcome,
-) -> Result<Taken<'a>, Error> {
+pub(crate) fn decide(ctx: Ctx, given: &Given<'_>, outcome: &mut Outcome) -> Result<Taken, Error> {
     let flags = ctx.asked();
     let taken = judge(ctx, flags, given, outcome).or_else(|error| broken(ctx, given, error))?;
+    follow(ctx, flags, given, &taken, outcome);
+    Ok(taken)
+}
+
+/// Does what follows from a reading.
+fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Outcome) {
     let heard = Audience::hears(ctx, flags);
     let archived = if flags.is_pressed() {
-        archive(ctx, &taken)
+        archive(ctx, given, taken)
     } else {
-        archive_in_time(ctx, &taken, outcome, heard)
+        archive_in_time(ctx, given, taken, outcome, heard)
     };
     if heard {
-        pass_on(ctx, &taken, archived);
+        pass_on(ctx, given, taken, archived);
     } else if given.source.is_none() {
         count_as_change(ctx);
     }
-    tell(ctx, &taken, outcome);
-    Ok(taken)
+    tell(ctx, given, taken, outcome);
+}
+
+/// What lets a reading be taken in while the command that brings it is not over yet: the sensor is known, so that no key need be
+/// opened, and nothing of what follows has to be written then. See [`crate::hook`].
+#[derive(Clone, Copy)]
+pub(crate) struct Early {
+    flags: Flags,
+    now: Timestamp,
+    max_future: u64,
+}
+
+impl Early {
+    /// Nobody hears, and what follows may wait.
+    pub(crate) fn may(ctx: Ctx) -> Option<Self> {
+        let flags = ctx.asked();
+        let may = !flags.is_pressed() && !flags.can_lose_keys() && !Audience::hears(ctx, flags);
+        may.then(|| Self {
+            flags,
+            now: ctx.now(),
+            max_future: with(|state| state.settings.max_future),
+        })
+    }
+
+    /// Where the sensor of a reading is, if it is known and nothing can be said against the reading.
+    pub(crate) fn seek(&self, db: c_int, sensor: &[u8], reading: Reading) -> Option<Sought> {
+        When::At(reading.at)
+            .resolve(self.now, self.max_future)
+            .ok()?;
+        let sought = with(|state| state.known.seek(self.flags, db, sensor, self.now));
+        sought.is_known().then_some(sought)
+    }
+
+    /// Takes in a reading of such a sensor. What follows from it is due when the command is over, unless there is nothing:
+    /// `None`.
+    pub(crate) fn take(
+        &self,
+        ctx: Ctx,
+        given: &Given<'_>,
+        reading: Reading,
+        sought: Sought,
+    ) -> Option<Due> {
+        let mut outcome = Outcome::default();
+        let taken = match take(ctx, given, reading, Some(self.now), sought, &mut outcome) {
+            Ok(taken) => taken,
+            Err(error) => return Some(Due(Err(error))),
+        };
+        if outcome.transition.is_none() {
+            if !taken.is_archived() {
+                return None;
+            }
+            match put_off(ctx, given, &taken, &outcome, false, false) {
+                Some(Waits::Yes) => return None,
+                Some(Waits::Full) if ctx.after_this(samples::on_full) => return None,
+                _ => {}
+            }
+        }
+        Some(Due(Ok((taken, outcome))))
+    }
+}
+
+/// What follows from a reading that was taken in early.
+pub(crate) struct Due(Result<(Taken, Outcome), Error>);
+
+impl Due {
+    /// Does it, now that the command is over.
+    pub(crate) fn follow(&self, ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
+        match &self.0 {
+            Ok((taken, outcome)) => {
+                follow(ctx, ctx.asked(), given, taken, outcome);
+                Ok(())
+            }
+            Err(error) => broken(ctx, given, error.clone()).map(|_| ()),
+        }
+    }
 }
 
 /// Samples of one command that need not wait for those of others: to write them at once costs less then.
@@ -85,7 +161,7 @@ pub(crate) struct Batch<'a> {
     ctx: Ctx,
     flags: Flags,
     outcome: Outcome,
-    taken: Vec<Taken<'a>>,
+    taken: Vec<(Given<'a>, Taken)>,
     /// Outcomes of which more is to be said, by the position of their reading.
     told: Vec<(usize, Outcome)>,
 }
@@ -104,17 +180,17 @@ impl<'a> Batch<'a> {
 
     /// Takes in a reading and decides what it means; what follows is yet to be done.
     pub(crate) fn take(&mut self, given: Given<'a>) -> Result<Verdict, Error> {
-        let taken = match judge(self.ctx, self.flags, given, &mut self.outcome) {
+        let taken = match judge(self.ctx, self.flags, &given, &mut self.outcome) {
             Err(error) => {
                 self.settle();
-                broken(self.ctx, given, error)?
+                broken(self.ctx, &given, error)?
             }
             taken => taken?,
         };
         if self.outcome.transition.is_some() {
             self.told.push((self.taken.len(), self.outcome.clone()));
         }
-        self.taken.push(taken);
+        self.taken.push((given, taken));
         Ok(self.outcome.verdict)
     }
 
@@ -122,24 +198,29 @@ impl<'a> Batch<'a> {
     pub(crate) fn settle(&mut self) {
         let (ctx, flags) = (self.ctx, self.flags);
         let heard = Audience::hears(ctx, flags);
+        let archives = effects::archives() && self.taken.iter().any(|(_, taken)| taken.archive);
+        if !heard && !archives && self.told.is_empty() {
+            self.taken.drain(..).for_each(|_| count_as_change(ctx));
+            return;
+        }
         let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
         let archived = if together { self.archive() } else { Vec::new() };
         let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
         let quiet = Outcome::default();
-        for (at, taken) in self.taken.drain(..).enumerate() {
+        for (at, (given, taken)) in self.taken.drain(..).enumerate() {
             let outcome = told.next_if(|(reading, _)| *reading == at);
             let outcome = outcome.as_ref().map_or(&quiet, |(_, outcome)| outcome);
             let archived = if together {
                 archived.next().unwrap_or(Archived::No)
             } else {
-                archive_in_time(ctx, &taken, outcome, heard)
+                archive_in_time(ctx, &given, &taken, outcome, heard)
             };
             if heard {
-                pass_on(ctx, &taken, archived);
+                pass_on(ctx, &given, &taken, archived);
             } else {
                 count_as_change(ctx);
             }
-            tell(ctx, &taken, outcome);
+            tell(ctx, &given, &taken, outcome);
         }
     }
 
@@ -147,10 +228,13 @@ impl<'a> Batch<'a> {
     fn archive(&self) -> Vec<Archived> {
         samples::settle();
         let mut archived = Vec::with_capacity(self.taken.len());
-        let together = |taken: &Taken<'_>| taken.is_archived() && taken.newest;
-        for run in self.taken.chunk_by(|a, b| together(a) == together(b)) {
-            let done = if run.len() > 1 && run.first().is_some_and(together) {
-                let all: Vec<_> = run.iter().map(|taken| words(self.ctx, taken)).collect();
+        let together = |taken: &Taken| taken.is_archived() && taken.newest;
+        for run in self.taken.chunk_by(|a, b| together(&a.1) == together(&b.1)) {
+            let done = if run.len() > 1 && run.first().is_some_and(|(_, taken)| together(taken)) {
+                let all: Vec<_> = run
+                    .iter()
+                    .map(|(given, taken)| words(self.ctx, given, taken))
+                    .collect();
                 let series: Vec<_> = all.iter().map(Words::series).collect();
                 let samples = series.iter().zip(&all);
                 effects::archive_all(
@@ -161,9 +245,9 @@ impl<'a> Batch<'a> {
                 Vec::new()
             };
             let mut done = done.into_iter();
-            archived.extend(run.iter().map(|taken| match done.next() {
+            archived.extend(run.iter().map(|(given, taken)| match done.next() {
                 Some(true) => Archived::Yes,
-                _ => archive(self.ctx, taken),
+                _ => archive(self.ctx, given, taken),
             }));
         }
         archived
@@ -171,18 +255,13 @@ impl<'a> Batch<'a> {
 }
 
 /// What can be refused, and the change of the model.
-fn judge<'a>(
-    ctx: Ctx,
-    flags: Flags,
-    given: Given<'a>,
-    outcome: &mut Outcome,
-) -> Result<Taken<'a>, Error> {
+fn judge(ctx: Ctx, flags: Flags, given: &Given<'_>, outcome: &mut Outcome) -> Result<Taken, Error> {
     let Given {
         sensor,
         when,
         value,
         ..
-    } = given;
+    } = *given;
     let (name, db, now) = (sensor.bytes(), ctx.db(), ctx.now());
     let (at, sought, cluster) = with(|state| {
         if state.cluster {
@@ -194,7 +273,7 @@ fn judge<'a>(
     })?;
     let reading = Reading { at, value };
     if !sought.is_known() {
-        admit(ctx, &given)?;
+        admit(ctx, given)?;
         if cluster {
             moving::check_reading(ctx, sensor, reading)?;
         }
@@ -217,15 +296,15 @@ fn admit(ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
 
 /// What follows from an error of [`judge`]. A model that broke is reset, here and on every replica, whose models went on:
 /// whatever it holds now is not to be trusted.
-fn broken<'a>(ctx: Ctx, given: Given<'a>, error: Error) -> Result<Taken<'a>, Error> {
+#[cold]
+fn broken(ctx: Ctx, given: &Given<'_>, error: Error) -> Result<Taken, Error> {
     if let Error::Broken = error {
         reset(ctx, given.sensor)?;
     }
     Err(error)
 }
 
-fn words<'a>(ctx: Ctx, taken: &Taken<'a>) -> Words<'a> {
-    let given = &taken.given;
+fn words<'a>(ctx: Ctx, given: &Given<'a>, taken: &Taken) -> Words<'a> {
     Words::new(
         ctx,
         given.sensor,
@@ -237,16 +316,17 @@ fn words<'a>(ctx: Ctx, taken: &Taken<'a>) -> Words<'a> {
 }
 
 /// Writes a reading to its series, where it is to be.
-fn archive(ctx: Ctx, taken: &Taken<'_>) -> Archived {
+fn archive(ctx: Ctx, given: &Given<'_>, taken: &Taken) -> Archived {
     if !taken.is_archived() {
         return Archived::No;
     }
     samples::settle();
-    effects::archive(ctx, &words(ctx, taken), by(taken), taken.profile.as_deref())
+    let profile = taken.profile.as_deref();
+    effects::archive(ctx, &words(ctx, given, taken), by(taken), profile)
 }
 
 /// What decides where the series has a sample of that very time.
-fn by(taken: &Taken<'_>) -> Policy {
+fn by(taken: &Taken) -> Policy {
     if taken.newest {
         Policy::OfSeries
     } else {
@@ -255,11 +335,23 @@ fn by(taken: &Taken<'_>) -> Policy {
 }
 
 /// The same, but the sample may wait for others.
-fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) -> Archived {
-    if taken.is_archived() && put_off(ctx, taken, outcome, heard, false) {
-        return Archived::Yes;
+fn archive_in_time(
+    ctx: Ctx,
+    given: &Given<'_>,
+    taken: &Taken,
+    outcome: &Outcome,
+    heard: bool,
+) -> Archived {
+    let waits = taken
+        .is_archived()
+        .then(|| put_off(ctx, given, taken, outcome, heard, false));
+    match waits.flatten() {
+        Some(waits) => {
+            waits.settle();
+            Archived::Yes
+        }
+        None => archive(ctx, given, taken),
     }
-    archive(ctx, taken)
 }
 
 /// Has the sample of a reading wait for others, if it is the newest of a series that exists, and raises no alert. Whoever
@@ -267,11 +359,18 @@ fn archive_in_time(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool) 
 ///
 /// What a master sends does not wait if the series can expire. It has not until the master says so; but by this server's
 /// clock it may have, and then only the master's own commands see it.
-fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool, sent: bool) -> bool {
+fn put_off(
+    ctx: Ctx,
+    given: &Given<'_>,
+    taken: &Taken,
+    outcome: &Outcome,
+    heard: bool,
+    sent: bool,
+) -> Option<Waits> {
     if !taken.newest || outcome.transition.is_some() {
-        return false;
+        return None;
     }
-    let words = words(ctx, taken);
+    let words = words(ctx, given, taken);
     let series = words.series();
     let lasts = || {
         let key = Key::open(ctx, series.borrow(), Mode::Look);
@@ -282,15 +381,16 @@ fn put_off(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome, heard: bool, sent: bo
         (false, heard) => heard && Key::exists(ctx, series.borrow()),
     };
     if heard && !exists {
-        return false;
+        return None;
     }
-    samples::wait(ctx, &words, series, exists, taken.reading);
-    true
+    let reading = taken.reading;
+    Some(samples::wait(ctx, &words, series, exists, reading))
 }
 
 /// Passes a reading on to whoever hears.
-fn pass_on(ctx: Ctx, taken: &Taken<'_>, archived: Archived) {
-    effects::replicate(ctx, &words(ctx, taken), archived, taken.arrival);
+fn pass_on(ctx: Ctx, given: &Given<'_>, taken: &Taken, archived: Archived) {
+    let words = words(ctx, given, taken);
+    effects::replicate(ctx, &words, archived, taken.arrival);
 }
 
 /// Has the server count a reading of a command as a change, for `save`, where nobody hears: by passing the command on, which
@@ -300,18 +400,18 @@ fn count_as_change(ctx: Ctx) {
 }
 
 /// Writes the alert of a reading, if there is one.
-fn tell(ctx: Ctx, taken: &Taken<'_>, outcome: &Outcome) {
-    let source = taken.given.source;
+fn tell(ctx: Ctx, given: &Given<'_>, taken: &Taken, outcome: &Outcome) {
+    let source = given.source;
     let (Some(_), Some(profile)) = (&outcome.transition, &taken.profile) else {
         return;
     };
-    let (name, reading) = (taken.given.sensor.bytes(), taken.reading);
+    let (name, reading) = (given.sensor.bytes(), taken.reading);
     let source = source.map(|source| Source {
         id: source.id.or_else(|| hook::newest_id(ctx, source.stream)),
         ..*source
     });
     if let Some(alert) = Alert::of_outcome(name, reading, outcome, profile, source.as_ref()) {
-        effects::tell(ctx, taken.given.sensor, &alert);
+        effects::tell(ctx, given.sensor, &alert);
     }
 }
 
@@ -327,7 +427,7 @@ fn check_room(ctx: Ctx, sensor: Str<'_>) -> Result<(), Error> {
 /// Takes in a reading that a master or a file says was taken in; its alert comes on its own.
 pub(crate) fn apply(
     ctx: Ctx,
-    given: Given<'_>,
+    given: &Given<'_>,
     at: Timestamp,
     arrival: Option<Timestamp>,
     archived: bool,
@@ -340,11 +440,17 @@ pub(crate) fn apply(
     let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
     let sought = with(|state| state.known.seek(flags, db, name, now));
     let taken = take(ctx, given, reading, arrival, sought, &mut outcome)?;
-    let waits = archived && !flags.is_pressed() && put_off(ctx, &taken, &outcome, true, true);
-    if archived && !waits {
-        samples::settle();
-        let profile = taken.profile.as_deref();
-        effects::archive(ctx, &words(ctx, &taken), by(&taken), profile);
+    if archived {
+        let may = !flags.is_pressed();
+        let waits = may.then(|| put_off(ctx, given, &taken, &outcome, true, true));
+        match waits.flatten() {
+            Some(waits) => waits.settle(),
+            None => {
+                samples::settle();
+                let profile = taken.profile.as_deref();
+                effects::archive(ctx, &words(ctx, given, &taken), by(&taken), profile);
+            }
+        }
     }
     if let Some((event, _)) = &outcome.transition {
         effects::notify(ctx, given.sensor, *event);
@@ -379,14 +485,14 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
 }
 
 /// The change of the model, and nothing else. The arrival is noted where the rules ask for it.
-fn take<'a>(
+fn take(
     ctx: Ctx,
-    given: Given<'a>,
+    given: &Given<'_>,
     reading: Reading,
     arrival: Option<Timestamp>,
     sought: Sought,
     outcome: &mut Outcome,
-) -> Result<Taken<'a>, Error> {
+) -> Result<Taken, Error> {
     let sensor = given.sensor;
     let (name, db) = (sensor.bytes(), ctx.db());
     let mut key = None;
@@ -416,7 +522,6 @@ fn take<'a>(
                 }
             }
             Taken {
-                given,
                 reading,
                 arrival,
                 archive: outcome.archive,

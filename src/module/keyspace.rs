@@ -43,6 +43,7 @@ pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_MODULE_CHANGE, on_module_change)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_FORK_CHILD, on_fork)
             | subscribe_to(ctx, raw::REDISMODULE_EVENT_PERSISTENCE, on_save)
+            | subscribe_to(ctx, raw::REDISMODULE_EVENT_CONFIG, on_config)
             | subscribe_to(
                 ctx,
                 raw::REDISMODULE_EVENT_REPL_ASYNC_LOAD,
@@ -361,6 +362,16 @@ unsafe extern "C" fn on_module_change(
             state.arguments.doubt_ids();
         });
     });
+}
+
+unsafe extern "C" fn on_config(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    // SAFETY: the server gives a live context.
+    guard((), || known::reconfigured(unsafe { Ctx::new(ctx) }));
 }
 
 /// A replica takes what it has loaded beside its data instead of that, or throws it away.

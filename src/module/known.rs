@@ -9,7 +9,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use anomaly_core::cache::{Cache, Tag};
+use anomaly_core::cache::{Cache, PAGE, Tag};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model};
 
@@ -20,22 +20,26 @@ use crate::{datatype, heap};
 /// What finding models may take: such a part of the memory that the module takes, and no more than so many bytes for each model.
 const SHARE: usize = 12;
 const EACH: usize = 20;
-/// For so many bits of milliseconds, 8 s, a known model need not be opened.
-const TURN: u32 = 13;
+/// For so many bits of milliseconds, 65 s, a known model need not be opened.
+const TURN: u32 = 16;
 
 /// Models by the database and name of their keys.
 #[derive(Default)]
 pub(crate) struct Known {
     /// Where a model is, 48 bits, and 16 of when its key was opened last.
     cache: Cache,
-    /// Since when the server moves models.
-    moving: Option<Moving>,
+    /// Why nothing is known for now.
+    pause: Option<Pause>,
 }
 
-#[derive(Clone, Copy)]
-enum Moving {
-    Now,
-    Since(u16),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    /// The server has moved models.
+    Moved,
+    /// It had, in that turn.
+    MovedIn(u16),
+    /// It counts how often each key is opened.
+    Counts,
 }
 
 impl Known {
@@ -46,7 +50,7 @@ impl Known {
         }
         let tag = self.cache.tag(db, key);
         let turn = (now.millis() >> TURN) as u16;
-        if self.moving.is_some() && !self.rests(turn) {
+        if self.pause.is_some() && !self.goes_on(turn) {
             return Sought::default();
         }
         let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
@@ -72,23 +76,26 @@ impl Known {
         if self.cache.bytes() > 0 {
             self.cache.clear();
         }
-        self.moving = Some(Moving::Now);
+        if self.pause != Some(Pause::Counts) {
+            self.pause = Some(Pause::Moved);
+        }
     }
 
+    /// Whether the pause is over.
     #[cold]
-    fn rests(&mut self, turn: u16) -> bool {
-        match self.moving {
-            Some(Moving::Since(since)) if turn.wrapping_sub(since) > 1 => self.moving = None,
-            Some(Moving::Now) => self.moving = Some(Moving::Since(turn)),
+    fn goes_on(&mut self, turn: u16) -> bool {
+        match self.pause {
+            Some(Pause::Moved) => self.pause = Some(Pause::MovedIn(turn)),
+            Some(Pause::MovedIn(then)) if turn.wrapping_sub(then) > 1 => self.pause = None,
             _ => {}
         }
-        self.moving.is_none()
+        self.pause.is_none()
     }
 
-    /// Bytes that finding a model takes.
+    /// Bytes that finding a model takes, without the page that is for all.
     pub(crate) fn share(&self) -> usize {
         let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
-        self.cache.bytes() / sensors.max(1)
+        self.cache.bytes().saturating_sub(PAGE) / sensors.max(1)
     }
 
     fn note(&mut self, place: Place, model: *mut Model) {
@@ -153,9 +160,25 @@ pub(crate) fn is_gone(model: *const Model) {
 }
 
 /// Called on the server's main thread, before anything is known.
-pub(crate) fn init() {
+pub(crate) fn init(ctx: Ctx) {
     #[cfg(debug_assertions)]
     checked::init();
+    reconfigured(ctx);
+}
+
+/// The server's settings are other ones.
+pub(crate) fn reconfigured(ctx: Ctx) {
+    let policy = ctx.info(c"memory", c"maxmemory_policy");
+    let counts = policy.is_none_or(|policy| policy.ends_with(b"lfu"));
+    with(|state| {
+        let known = &mut state.known;
+        if counts {
+            known.clear();
+            known.pause = Some(Pause::Counts);
+        } else if known.pause == Some(Pause::Counts) {
+            known.pause = None;
+        }
+    });
 }
 
 #[cfg(debug_assertions)]

@@ -85,8 +85,30 @@ impl Waiting {
     }
 }
 
+/// A sample waits for others.
+pub(crate) enum Waits {
+    Yes,
+    /// It is time to write them.
+    Full,
+}
+
+impl Waits {
+    /// Writes all if it is time to.
+    pub(crate) fn settle(self) {
+        if let Self::Full = self {
+            settle();
+        }
+    }
+}
+
 /// Has the sample of a reading wait, which is the newest of its sensor. `exists`: the series is there.
-pub(crate) fn wait(ctx: Ctx, words: &Words<'_>, series: OwnedStr, exists: bool, reading: Reading) {
+pub(crate) fn wait(
+    ctx: Ctx,
+    words: &Words<'_>,
+    series: OwnedStr,
+    exists: bool,
+    reading: Reading,
+) -> Waits {
     if with(|state| state.samples.ctx.is_none()) {
         listen(ctx);
     }
@@ -119,8 +141,15 @@ pub(crate) fn wait(ctx: Ctx, words: &Words<'_>, series: OwnedStr, exists: bool, 
         ctx.after(WAIT, on_timer);
     }
     if waiting >= MOST {
-        settle();
+        Waits::Full
+    } else {
+        Waits::Yes
     }
+}
+
+/// A job for when a command is over.
+pub(crate) unsafe extern "C" fn on_full(_: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    guard((), settle);
 }
 
 /// Writes all samples that wait.

@@ -259,5 +259,5 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
 
 pub(crate) fn init(ctx: Ctx) {
     with(|state| state.cluster = ctx.is_cluster());
-    known::init();
+    known::init(ctx);
 }

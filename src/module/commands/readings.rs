@@ -52,7 +52,7 @@ pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         .inspect_err(|_| refused())?;
     let mut outcome = Outcome::default();
     let taken = timed(1, || {
-        ingest::decide(ctx, given(args, 1, add)?, &mut outcome)
+        ingest::decide(ctx, &given(args, 1, add)?, &mut outcome)
     })
     .inspect_err(|_| refused())?;
     match &taken.profile {
@@ -133,7 +133,7 @@ pub(crate) fn apply(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         _ => return Err(unknown(args.bytes(rest))),
     };
     let archived = args.bytes(5) == effects::IN_SERIES.as_bytes();
-    ingest::apply(ctx, reading, at, arrival, archived)?;
+    ingest::apply(ctx, &reading, at, arrival, archived)?;
     ctx.replicate_verbatim();
     ctx.reply_simple(c"OK");
     Ok(())

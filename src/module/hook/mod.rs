@@ -2,8 +2,9 @@
 //!
 //! The notification of an XADD comes before the entry can be trimmed, so it is captured there, also with MAXLEN 0; but what
 //! is written there would reach the AOF before its cause, and on a cluster the wrong slot. So a job at the end of the
-//! command takes its readings in, through the same ingest as ADD. On replicas and while loading nothing is captured: their
-//! readings come from the master or the file.
+//! command takes its readings in, through the same ingest as ADD. Where nobody hears and all sensors of the entry are known, they
+//! are taken in at once, and the job has only to do what follows, if anything does (docs/adr/0014). On replicas and while
+//! loading nothing is captured: their readings come from the master or the file.
 
 mod arguments;
 mod watched;
@@ -13,12 +14,13 @@ use std::rc::Rc;
 
 use anomaly_core::Error;
 use anomaly_core::alert::Source;
-use anomaly_core::entry::{self, BadEntry, EntryReading};
+use anomaly_core::entry::{self, BadEntry, EntryReading, Items};
 use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
 use redis_module::raw;
+use smallvec::SmallVec;
 
 pub(crate) use arguments::Arguments;
 use arguments::Seen;
@@ -26,7 +28,7 @@ pub(crate) use watched::Stream;
 
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
-use crate::ingest::{self, Given};
+use crate::ingest::{self, Due, Early, Given};
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
@@ -41,7 +43,11 @@ pub(crate) struct Captured {
     pub(crate) stream: OwnedStr,
     pub(crate) watched: Rc<Stream>,
     pub(crate) entry: Entry,
+    /// What is due for each of its readings, where they were taken in early.
+    pub(crate) early: Option<Dues>,
 }
+
+type Dues = SmallVec<[Option<Due>; 2]>;
 
 pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
     let kinds = raw::REDISMODULE_NOTIFY_STREAM as c_int;
@@ -137,12 +143,20 @@ fn capture(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>) {
             entry
         }
     };
-    let captured = Captured {
+    let mut captured = Captured {
         db,
         stream,
         watched,
         entry,
+        early: None,
     };
+    if can_wait {
+        captured.early = take_in_early(ctx, &captured);
+        let is_done = |dues: &Dues| dues.iter().all(Option::is_none);
+        if captured.early.as_ref().is_some_and(is_done) {
+            return;
+        }
+    }
     let first = with(|state| {
         state.captured.push(captured);
         state.captured.len() == 1
@@ -150,6 +164,48 @@ fn capture(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>) {
     if first && !ctx.after_this(take_in_captured) {
         with(|state| state.captured.clear());
     }
+}
+
+/// Takes in the readings of an entry before its command is over, where nothing need be written for that: nobody hears, all
+/// sensors are known, and no entry waits. What follows from them may have to wait.
+fn take_in_early(ctx: Ctx, captured: &Captured) -> Option<Dues> {
+    if with(|state| state.cluster || !state.captured.is_empty()) {
+        return None;
+    }
+    let early = Early::may(ctx)?;
+    let Captured {
+        db, stream, entry, ..
+    } = captured;
+    let stream = stream.borrow().bytes();
+    let fields = entry.pairs();
+    let readings = read(captured, stream, &fields, false);
+    let sought: Option<SmallVec<[_; 2]>> = readings
+        .iter()
+        .map(|reading| {
+            let found = reading.as_ref().ok()?;
+            early.seek(*db, &found.key, found.reading)
+        })
+        .collect();
+    let taken = readings.iter().flatten().zip(sought?);
+    let taken = taken.map(|(found, sought)| {
+        let sensor = ctx.string(&found.key);
+        let source = source(stream, entry, found);
+        let given = given(sensor.borrow(), entry, found, &source);
+        early.take(ctx, &given, found.reading, sought)
+    });
+    Some(taken.collect())
+}
+
+/// The readings of an entry.
+fn read<'a>(
+    captured: &Captured,
+    stream: &[u8],
+    fields: &[(&'a [u8], &'a [u8])],
+    cluster: bool,
+) -> Items<'a> {
+    let Captured { watched, entry, .. } = captured;
+    let shape = &mut watched.shape.borrow_mut();
+    entry::read(&watched.watch, stream, entry.ms(), fields, cluster, shape)
 }
 
 /// The newest entry of a stream. Where its fields are known they are not read: the server makes a string of each.
@@ -200,30 +256,24 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
 
 /// Takes in the readings of an entry. What cannot be is a dead letter: the producer's XADD has succeeded.
 pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
-    let Captured {
-        stream,
-        watched,
-        entry,
-        ..
-    } = captured;
+    let Captured { stream, entry, .. } = captured;
     let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
     let cluster = with(|state| state.cluster);
-    let readings = entry::read(
-        &watched.watch,
-        stream,
-        entry.ms(),
-        &fields,
-        cluster,
-        &mut watched.shape.borrow_mut(),
-    );
+    let readings = read(captured, stream, &fields, cluster);
+    let mut early = captured.early.iter().flatten();
     let slot = moving::slot(ctx, stream);
     if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
         return put_off(ctx, captured);
     }
     for reading in &readings {
+        let due = match early.next() {
+            Some(None) => continue,
+            Some(Some(due)) => Some(due),
+            None => None,
+        };
         let failed = match reading {
             Err(bad) => Some(why(bad)),
-            Ok(reading) => match caught(|| decide(ctx, stream, entry, reading)) {
+            Ok(reading) => match caught(|| decide(ctx, stream, entry, reading, due)) {
                 Some(Ok(())) => None,
                 Some(Err(error)) => Some(error.to_string().trim_start_matches("ERR ").to_owned()),
                 None => Some(Error::Broken.to_string()),
@@ -269,25 +319,22 @@ fn put_off(ctx: Ctx, captured: &Captured) {
     }
 }
 
-fn decide(ctx: Ctx, stream: &[u8], entry: &Entry, found: &EntryReading<'_>) -> Result<(), Error> {
+/// Takes in a reading, or does what is due for one that was taken in early.
+fn decide(
+    ctx: Ctx,
+    stream: &[u8],
+    entry: &Entry,
+    found: &EntryReading<'_>,
+    due: Option<&Due>,
+) -> Result<(), Error> {
     let sensor = ctx.string(&found.key);
-    let source = Source {
-        device: &found.device,
-        metric: &found.metric,
-        stream,
-        id: entry.id,
+    let source = source(stream, entry, found);
+    let given = given(sensor.borrow(), entry, found, &source);
+    let decided = match due {
+        Some(due) => due.follow(ctx, &given),
+        None => ingest::decide(ctx, &given, &mut Outcome::default()).map(|_| ()),
     };
-    let given = Given {
-        sensor: sensor.borrow(),
-        when: When::At(found.reading.at),
-        value: found.reading.value,
-        at_word: None,
-        value_word: found.field.and_then(|field| entry.value(field)),
-        source: Some(&source),
-        explain: false,
-    };
-    let decided = ingest::decide(ctx, given, &mut Outcome::default());
-    decided.map(|_| ()).inspect_err(|error| {
+    decided.inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {
             effects::failed(
                 ctx,
@@ -296,6 +343,33 @@ fn decide(ctx: Ctx, stream: &[u8], entry: &Entry, found: &EntryReading<'_>) -> R
             );
         }
     })
+}
+
+/// Where a reading was read.
+fn source<'a>(stream: &'a [u8], entry: &Entry, found: &'a EntryReading<'_>) -> Source<'a> {
+    Source {
+        device: &found.device,
+        metric: &found.metric,
+        stream,
+        id: entry.id,
+    }
+}
+
+fn given<'a>(
+    sensor: Str<'a>,
+    entry: &'a Entry,
+    found: &EntryReading<'_>,
+    source: &'a Source<'a>,
+) -> Given<'a> {
+    Given {
+        sensor,
+        when: When::At(found.reading.at),
+        value: found.reading.value,
+        at_word: None,
+        value_word: found.field.and_then(|field| entry.value(field)),
+        source: Some(source),
+        explain: false,
+    }
 }
 
 fn why(bad: &BadEntry) -> String {

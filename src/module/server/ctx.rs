@@ -147,20 +147,23 @@ impl Ctx {
             != 0
     }
 
+    /// What a section of INFO says of a field.
+    pub(crate) fn info(self, section: &CStr, field: &CStr) -> Option<Vec<u8>> {
+        // SAFETY: a live context and C strings; the text is copied before what it belongs to is freed.
+        unsafe {
+            let info = api!(RedisModule_GetServerInfo(self.0, section.as_ptr()));
+            let text = api!(RedisModule_ServerInfoGetFieldC(info, field.as_ptr()));
+            let text = (!text.is_null()).then(|| CStr::from_ptr(text).to_bytes().to_vec());
+            api!(RedisModule_FreeServerInfo(self.0, info));
+            text
+        }
+    }
+
     /// Whether a child is rewriting the AOF.
     pub(crate) fn rewrites_aof(self) -> bool {
-        // SAFETY: a live context and C strings; what is asked for is freed.
-        unsafe {
-            let info = api!(RedisModule_GetServerInfo(self.0, c"persistence".as_ptr()));
-            let field = c"aof_rewrite_in_progress".as_ptr();
-            let rewrites = api!(RedisModule_ServerInfoGetFieldUnsigned(
-                info,
-                field,
-                ptr::null_mut()
-            ));
-            api!(RedisModule_FreeServerInfo(self.0, info));
-            rewrites == 1
-        }
+        self.info(c"persistence", c"aof_rewrite_in_progress")
+            .as_deref()
+            == Some(b"1")
     }
 
     /// Whether nothing may be passed on, since a failover is being prepared: the server would take that for a bug and end.

@@ -1,0 +1,178 @@
+//! Readings of a stream's entry whose sensors are all known are taken in while the XADD is still under way. Nobody can tell, but
+//! by the clock.
+
+use anomaly_tests::{Server, args, call, call_many, field, int, is_nil, list, text};
+
+/// A server that watches `raw`, and has seen an entry of each of these devices before.
+fn knowing(devices: &[&str]) -> Server {
+    let server = Server::start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10", "clear", "1"]);
+    server.cmd(&["ANOMALY.WATCH", "SET", "raw"]);
+    for device in devices {
+        for _ in 0..3 {
+            add(&server, &["id", device, "temp", "5", "hum", "5"]);
+        }
+    }
+    server
+}
+
+fn add(server: &Server, fields: &[&str]) -> String {
+    text(&server.cmd(&[&["XADD", "raw", "*"], fields].concat()))
+}
+
+/// Readings of a sensor so far, those of one millisecond included.
+fn readings(server: &Server, sensor: &str) -> i64 {
+    let info = server.cmd(&["ANOMALY.INFO", sensor]);
+    ["readings", "late", "duplicates"]
+        .map(|name| int(&field(&info, name)))
+        .iter()
+        .sum()
+}
+
+/// Sensor, event and source of each alert.
+fn alerts(server: &Server) -> Vec<[String; 3]> {
+    let alerts = server.stream("anomaly:alerts");
+    let value = |fields: &[(String, String)], name: &str| {
+        let field = fields.iter().find(|field| field.0 == name);
+        field.map(|field| field.1.clone()).unwrap_or_default()
+    };
+    alerts
+        .iter()
+        .map(|(_, fields)| ["sensor", "event", "source"].map(|name| value(fields, name)))
+        .collect()
+}
+
+fn alert(sensor: &str, event: &str, id: &str) -> [String; 3] {
+    [sensor.into(), event.into(), format!("raw {id}")]
+}
+
+#[test]
+fn an_alert_of_a_known_sensor_tells_its_own_entry() {
+    let server = knowing(&["d"]);
+    let first = add(&server, &["id", "d", "temp", "50", "hum", "5"]);
+    let second = add(&server, &["id", "d", "temp", "5", "hum", "60"]);
+    let expected = [
+        alert("sensor:d:temp", "firing", &first),
+        alert("sensor:d:temp", "resolved", &second),
+        alert("sensor:d:hum", "firing", &second),
+    ];
+    assert_eq!(alerts(&server), expected);
+    for sensor in ["sensor:d:temp", "sensor:d:hum"] {
+        assert_eq!(readings(&server, sensor), 5);
+    }
+}
+
+#[test]
+fn an_entry_with_a_new_sensor_is_taken_in_whole_and_in_its_order() {
+    let server = knowing(&["d"]);
+    let id = add(
+        &server,
+        &["id", "d", "temp", "50", "new", "50", "hum", "50"],
+    );
+    let fired = ["temp", "new", "hum"].map(|metric| {
+        let sensor = format!("sensor:d:{metric}");
+        alert(&sensor, "firing", &id)
+    });
+    assert_eq!(alerts(&server), fired);
+    let counted = ["temp", "new", "hum"].map(|metric| {
+        let sensor = format!("sensor:d:{metric}");
+        readings(&server, &sensor)
+    });
+    assert_eq!(counted, [4, 1, 4]);
+}
+
+#[test]
+fn what_is_bad_in_an_entry_of_known_sensors_is_buried_alone() {
+    let server = knowing(&["d"]);
+    add(&server, &["id", "d", "temp", "inf", "hum", "50"]);
+    let far = "99999999999999";
+    add(&server, &["id", "d", "temp", "50", "ts", far]);
+    let dead = server.stream("anomaly:dead");
+    let reasons: Vec<&str> = dead
+        .iter()
+        .map(|(_, fields)| fields[2].1.as_str())
+        .collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].contains("not a finite number"), "{reasons:?}");
+    assert!(
+        reasons[1].contains("ahead of the server's clock"),
+        "{reasons:?}"
+    );
+    assert_eq!(readings(&server, "sensor:d:temp"), 3);
+    assert_eq!(readings(&server, "sensor:d:hum"), 4);
+    assert_eq!(alerts(&server).len(), 1);
+}
+
+#[test]
+fn a_panic_in_a_known_sensor_resets_it_and_buries_its_reading() {
+    let server = knowing(&["d", "other"]);
+    add(&server, &["id", "d", "temp", "50"]);
+    server.cmd(&["ANOMALY._PANIC", "sensor:d:temp"]);
+    add(&server, &["id", "d", "temp", "50", "hum", "6"]);
+    let left = int(&field(
+        &server.cmd(&["ANOMALY.INFO", "sensor:d:temp"]),
+        "readings",
+    ));
+    assert_eq!(left, 0);
+    assert_eq!(readings(&server, "sensor:d:hum"), 4);
+    let dead = server.stream("anomaly:dead");
+    assert_eq!(dead.len(), 1);
+    assert!(dead[0].1[2].1.contains("internal error"), "{dead:?}");
+    let events: Vec<_> = alerts(&server)
+        .into_iter()
+        .map(|[_, event, _]| event)
+        .collect();
+    assert_eq!(events, ["firing", "resolved"]);
+    let id = add(&server, &["id", "d", "temp", "50"]);
+    assert_eq!(
+        alerts(&server).last(),
+        Some(&alert("sensor:d:temp", "firing", &id))
+    );
+}
+
+#[test]
+fn each_reading_of_known_sensors_is_archived_once_however_many_come() {
+    let server = knowing(&["d"]);
+    let id = add(&server, &["id", "d", "temp", "5"]);
+    let start: i64 = id.split('-').next().unwrap().parse().unwrap();
+    // More than wait for one another, and no command between them that could look.
+    let entries: Vec<_> = (1..=500)
+        .map(|at| {
+            args![
+                "XADD",
+                "raw",
+                "*",
+                "id",
+                "d",
+                "temp",
+                at % 10,
+                "ts",
+                start + at
+            ]
+        })
+        .collect();
+    for reply in call_many(&mut server.conn(), &entries) {
+        assert!(!is_nil(&reply));
+    }
+    let samples = list(&server.cmd(&args!["TS.RANGE", "ts:{sensor:d:temp}", start + 1, "+"]));
+    let found: Vec<(i64, String)> = samples
+        .iter()
+        .map(|sample| {
+            let sample = list(sample);
+            (int(&sample[0]) - start, text(&sample[1]))
+        })
+        .collect();
+    let expected: Vec<(i64, String)> = (1..=500).map(|at| (at, (at % 10).to_string())).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_transaction_that_watches_a_known_sensor_fails_when_an_entry_changes_it() {
+    let server = knowing(&["d"]);
+    let mut other = server.conn();
+    call(&mut other, &["WATCH", "sensor:d:temp"]);
+    add(&server, &["id", "d", "temp", "5"]);
+    call(&mut other, &["MULTI"]);
+    call(&mut other, &["PING"]);
+    assert!(is_nil(&call(&mut other, &["EXEC"])));
+}
