@@ -1,7 +1,9 @@
 //! Readings of a stream's entry whose sensors are all known are taken in while the XADD is still under way. Nobody can tell, but
 //! by the clock.
 
-use anomaly_tests::{Server, args, call, call_many, field, int, is_nil, list, text};
+use anomaly_tests::{
+    Server, Stop, args, assert_same, call, call_many, field, int, is_nil, list, text,
+};
 
 /// A server that watches `raw`, and has seen an entry of each of these devices before.
 fn knowing(devices: &[&str]) -> Server {
@@ -175,4 +177,24 @@ fn a_transaction_that_watches_a_known_sensor_fails_when_an_entry_changes_it() {
     call(&mut other, &["MULTI"]);
     call(&mut other, &["PING"]);
     assert!(is_nil(&call(&mut other, &["EXEC"])));
+}
+
+#[test]
+fn whoever_hears_is_told_of_the_readings_of_known_sensors() {
+    let mut server = Server::builder().aof().start();
+    let replica = Server::builder().replica_of(&server).start();
+    server.replica_in_sync(&replica);
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10", "clear", "1"]);
+    server.cmd(&["ANOMALY.WATCH", "SET", "raw"]);
+    for at in 0..50i64 {
+        let value = if at % 20 == 19 { "50" } else { "5" };
+        let ts = (1_754_300_000_000 + at).to_string();
+        add(&server, &["id", "d", "temp", value, "ts", &ts]);
+    }
+    server.replica_in_sync(&replica);
+    let picture = server.picture();
+    assert_same(&replica.picture(), &picture);
+    server.restart(Stop::NoSave);
+    assert_same(&server.picture(), &picture);
+    assert_eq!(readings(&replica, "sensor:d:temp"), 50);
 }
