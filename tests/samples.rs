@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anomaly_tests::{
-    Args, Dir, Server, Stop, args, assert_same, call_many, field, int, list, text, wait_until,
+    Args, Dir, Server, Stop, args, assert_same, call, call_many, field, int, list, text, wait_until,
 };
 use redis::{ConnectionLike, Value};
 
@@ -296,6 +296,38 @@ fn another_clients_transaction_fails_if_a_sample_waited_for_a_series_it_watches(
 }
 
 /// No command follows: a subscriber is told.
+#[test]
+fn whoever_hears_of_an_alert_finds_the_sample_that_raised_it() {
+    let server = Server::start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10", "clear", "1"]);
+    server.cmd(&args!["ANOMALY.ADD", "s", 1000, 5]);
+    let (mut hears, mut last) = (server.conn(), String::from("0-0"));
+    for at in (2000..42_000).step_by(2000) {
+        let (ok, spike) = (
+            args!["ANOMALY.ADD", "s", at, 5],
+            args!["ANOMALY.ADD", "s", at + 1000, 50],
+        );
+        let command = args!["XREAD", "BLOCK", 0, "STREAMS", "anomaly:alerts", last];
+        let heard = thread::scope(|scope| {
+            let heard = scope.spawn(|| {
+                let alerts = call(&mut hears, &command);
+                (alerts, call(&mut hears, &["TS.GET", "ts:{s}"]))
+            });
+            call_many(&mut server.conn(), &[ok, spike]);
+            heard.join().unwrap()
+        });
+        let newest = list(&heard.1);
+        // The end of the alarm before may be what is heard of.
+        assert!(int(&newest[0]) >= at, "{newest:?}");
+        last = server.stream("anomaly:alerts").last().unwrap().0.clone();
+        let newest = list(&server.cmd(&["TS.GET", "ts:{s}"]));
+        assert_eq!(
+            (int(&newest[0]), text(&newest[1])),
+            (at + 1000, "50".into())
+        );
+    }
+}
+
 #[test]
 fn a_sample_does_not_wait_for_ever() {
     let server = Server::builder()

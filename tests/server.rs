@@ -39,6 +39,7 @@ mod hook;
 mod hostile;
 mod house;
 mod keyspace_events;
+mod known;
 mod last_ids;
 mod limits;
 mod loading;

@@ -79,6 +79,13 @@ impl Cache {
         (self.lines, self.old, self.moved) = (Vec::new(), Vec::new(), 0);
     }
 
+    /// Gives its memory back, and with it all values, where that is more than a page and twice the most it may be now.
+    pub fn fit(&mut self, most: usize) {
+        if self.lines.len() > OF_PAGE && self.lines.len() * size_of::<Line>() / 2 > most {
+            self.clear();
+        }
+    }
+
     /// All values, some of them twice.
     pub fn values(&self) -> impl Iterator<Item = u64> {
         let lines = self.lines.iter().chain(&self.old);
@@ -265,6 +272,16 @@ mod tests {
             0,
             "nothing before there is a value"
         );
+    }
+
+    #[test]
+    fn it_gives_its_memory_back_when_it_may_have_less_than_half() {
+        let mut cache = filled(1_000);
+        cache.fit(cache.bytes() / 2);
+        assert!(cache.values().count() > 900);
+        cache.fit(cache.bytes() / 2 - 1);
+        assert_eq!((cache.bytes(), cache.values().count()), (0, 0));
+        cache.fit(0);
     }
 
     #[test]

@@ -99,6 +99,8 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             count("rules", state.rules.list().len() as u64);
             count("open_episodes", state.open.len() as u64);
             count("bytes", bytes);
+            #[cfg(debug_assertions)]
+            count("known", state.known.found());
             count("hook_usec", counts.hook_microseconds());
             count("backtests", counts.backtests);
             count("backtest_running", u64::from(state.backtest.is_some()));

@@ -69,7 +69,7 @@ fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Ou
     let archived = if flags.is_pressed() {
         archive(ctx, given, taken)
     } else {
-        archive_in_time(ctx, given, taken, outcome, heard)
+        archive_in_time(ctx, given, taken, heard)
     };
     if heard {
         pass_on(ctx, given, taken, archived);
@@ -127,7 +127,7 @@ impl Early {
             if !taken.is_archived() {
                 return None;
             }
-            match put_off(ctx, given, &taken, &outcome, false, false) {
+            match put_off(ctx, given, &taken, false, false) {
                 Some(Waits::Yes) => return None,
                 Some(Waits::Full) if ctx.after_this(samples::on_full) => return None,
                 _ => {}
@@ -213,7 +213,7 @@ impl<'a> Batch<'a> {
             let archived = if together {
                 archived.next().unwrap_or(Archived::No)
             } else {
-                archive_in_time(ctx, &given, &taken, outcome, heard)
+                archive_in_time(ctx, &given, &taken, heard)
             };
             if heard {
                 pass_on(ctx, &given, &taken, archived);
@@ -335,16 +335,10 @@ fn by(taken: &Taken) -> Policy {
 }
 
 /// The same, but the sample may wait for others.
-fn archive_in_time(
-    ctx: Ctx,
-    given: &Given<'_>,
-    taken: &Taken,
-    outcome: &Outcome,
-    heard: bool,
-) -> Archived {
+fn archive_in_time(ctx: Ctx, given: &Given<'_>, taken: &Taken, heard: bool) -> Archived {
     let waits = taken
         .is_archived()
-        .then(|| put_off(ctx, given, taken, outcome, heard, false));
+        .then(|| put_off(ctx, given, taken, heard, false));
     match waits.flatten() {
         Some(waits) => {
             waits.settle();
@@ -354,20 +348,13 @@ fn archive_in_time(
     }
 }
 
-/// Has the sample of a reading wait for others, if it is the newest of a series that exists, and raises no alert. Whoever
-/// hears is told that it is there: with them as here it can only fail for what the series is. But to create one is told apart.
+/// Has the sample of a reading wait for others, if it is the newest of a series that exists. Whoever hears is told that
+/// it is there: with them as here it can only fail for what the series is. But to create one is told apart.
 ///
 /// What a master sends does not wait if the series can expire. It has not until the master says so; but by this server's
 /// clock it may have, and then only the master's own commands see it.
-fn put_off(
-    ctx: Ctx,
-    given: &Given<'_>,
-    taken: &Taken,
-    outcome: &Outcome,
-    heard: bool,
-    sent: bool,
-) -> Option<Waits> {
-    if !taken.newest || outcome.transition.is_some() {
+fn put_off(ctx: Ctx, given: &Given<'_>, taken: &Taken, heard: bool, sent: bool) -> Option<Waits> {
+    if !taken.newest {
         return None;
     }
     let words = words(ctx, given, taken);
@@ -442,7 +429,7 @@ pub(crate) fn apply(
     let taken = take(ctx, given, reading, arrival, sought, &mut outcome)?;
     if archived {
         let may = !flags.is_pressed();
-        let waits = may.then(|| put_off(ctx, given, &taken, &outcome, true, true));
+        let waits = may.then(|| put_off(ctx, given, &taken, true, true));
         match waits.flatten() {
             Some(waits) => waits.settle(),
             None => {

@@ -187,8 +187,10 @@ fn left(db: c_int, key: Str<'_>, end: End) {
     with(|state| state.samples.lose(db, key.bytes()));
 }
 
-/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on.
+/// A value has come to lie under another name: it goes by other rules, and an episode that came with it goes on. It may have a
+/// time to live, which it got last: another module may have had it known before.
 fn arrived(ctx: Ctx, name: Str<'_>, is_new: bool) {
+    with(|state| state.known.forget(ctx.db(), name.bytes()));
     let mut key = Key::open(ctx, name, Mode::Look);
     if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
@@ -269,7 +271,9 @@ unsafe extern "C" fn on_flush(
     data: *mut c_void,
 ) {
     guard((), || {
-        if what == raw::REDISMODULE_SUBEVENT_FLUSHDB_END {
+        let begins = what != raw::REDISMODULE_SUBEVENT_FLUSHDB_END;
+        with(|state| state.known.emptying(begins));
+        if !begins {
             return;
         }
         // SAFETY: with this event the server gives this struct.
@@ -277,7 +281,6 @@ unsafe extern "C" fn on_flush(
             .map_or(-1, |info| info.dbnum);
         let gone = with(|state| {
             state.alert_streams.clear();
-            state.known.clear();
             if db == -1 {
                 return Some((
                     std::mem::take(&mut state.open),

@@ -20,8 +20,8 @@ use crate::{datatype, heap};
 /// What finding models may take: such a part of the memory that the module takes, and no more than so many bytes for each model.
 const SHARE: usize = 12;
 const EACH: usize = 20;
-/// For so many bits of milliseconds, 65 s, a known model need not be opened.
-const TURN: u32 = 16;
+/// For so many bits of milliseconds, 65 s, a known model need not be opened; 8 s where tests are to see it.
+const TURN: u32 = if cfg!(debug_assertions) { 13 } else { 16 };
 
 /// Models by the database and name of their keys.
 #[derive(Default)]
@@ -30,6 +30,9 @@ pub(crate) struct Known {
     cache: Cache,
     /// Why nothing is known for now.
     pause: Option<Pause>,
+    /// How often a model was found, for tests.
+    #[cfg(debug_assertions)]
+    found: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ enum Pause {
     MovedIn(u16),
     /// It counts how often each key is opened.
     Counts,
+    /// A database is being emptied. Other modules hear of that, too, and may add readings meanwhile.
+    Emptying,
 }
 
 impl Known {
@@ -54,6 +59,10 @@ impl Known {
             return Sought::default();
         }
         let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
+        #[cfg(debug_assertions)]
+        {
+            self.found += u64::from(model.is_some());
+        }
         Sought {
             place: Some(Place { tag, turn }),
             model: model.map(|found| ptr::with_exposed_provenance_mut((found >> 16) as usize)),
@@ -62,7 +71,15 @@ impl Known {
 
     /// The model of that name leaves its place, or can from now on leave it without a word.
     pub(crate) fn forget(&mut self, db: c_int, key: &[u8]) {
-        self.cache.forget(self.cache.tag(db, key));
+        if self.cache.bytes() > 0 {
+            self.cache.forget(self.cache.tag(db, key));
+            self.cache.fit(most());
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) fn found(&self) -> u64 {
+        self.found
     }
 
     /// All do.
@@ -78,6 +95,14 @@ impl Known {
         }
         if self.pause != Some(Pause::Counts) {
             self.pause = Some(Pause::Moved);
+        }
+    }
+
+    /// A database begins to be emptied, or has been: all are forgotten, and none is known in between.
+    pub(crate) fn emptying(&mut self, begins: bool) {
+        self.cache.clear();
+        if self.pause != Some(Pause::Counts) {
+            self.pause = begins.then_some(Pause::Emptying);
         }
     }
 
@@ -101,12 +126,17 @@ impl Known {
     fn note(&mut self, place: Place, model: *mut Model) {
         let address = model.expose_provenance() as u64;
         if address >> 48 == 0 {
-            let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
-            let most = (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH));
-            let value = address << 16 | u64::from(place.turn);
+            let (value, most) = (address << 16 | u64::from(place.turn), most());
+            self.cache.fit(most);
             self.cache.put(place.tag, value, most);
         }
     }
+}
+
+/// Bytes that finding models may take, beside the page that is for all.
+fn most() -> usize {
+    let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
+    (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH))
 }
 
 /// Where a sensor is to be found.

@@ -6,8 +6,7 @@
 //! a save without a fork, of which the server does.
 //!
 //! A reading is passed on to replicas and the AOF at once, sample and all: nothing that is acknowledged is lost. Nothing waits
-//! in a transaction, a script or while a file is loaded, whose commands no filter need see. What raises an alert is
-//! written before it.
+//! in a transaction, a script or while a file is loaded, whose commands no filter need see.
 
 use std::ffi::{c_int, c_void};
 use std::time::Instant;
