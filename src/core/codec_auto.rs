@@ -5,7 +5,7 @@
 
 use super::{Reader, Writer, damaged};
 use crate::detect::Auto;
-use crate::detect::auto::{LARGEST_ROOT, MOST_LIFTED, STATE_FARTHEST};
+use crate::detect::auto::{LARGEST_ROOT, MOST_LIFTED, PROTOTYPES, STATE_FARTHEST};
 use crate::error::Error;
 
 /// A field of the state, to be written or read.
@@ -65,11 +65,13 @@ fn each(
     {
         visit(Field::F32(x))?;
     }
-    for odds in &mut tracks.odds {
-        visit(Field::F32(&mut odds.level))?;
-        visit(Field::F32(&mut odds.mean))?;
-        visit(Field::F32(&mut odds.variance))?;
-        visit(Field::F32(&mut odds.change))?;
+    let odds = &mut tracks.odds;
+    let usual = odds.level.iter_mut().zip(&mut odds.mean);
+    let spread = odds.variance.iter_mut().zip(&mut odds.change);
+    for ((level, mean), (variance, change)) in usual.zip(spread) {
+        for x in [level, mean, variance, change] {
+            visit(Field::F32(x))?;
+        }
     }
     let control = &mut auto.control;
     for lift in &mut control.lifts {
@@ -89,8 +91,12 @@ fn each(
     for readings in &mut profile.readings {
         visit(Field::U16(readings))?;
     }
-    for number in auto.novelty.met.as_flattened_mut() {
-        visit(Field::U16(number))?;
+    for place in 0..PROTOTYPES {
+        for numbers in &mut auto.novelty.met {
+            if let Some(number) = numbers.get_mut(place) {
+                visit(Field::U16(number))?;
+            }
+        }
     }
     Ok(())
 }
@@ -159,12 +165,10 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
         .chain(tracks.shape.lively)
         .chain(tracks.shape.spread)
         .chain(tracks.range.lively)
-        .chain(
-            tracks
-                .odds
-                .iter()
-                .flat_map(|o| [o.level, o.mean, o.variance, o.change]),
-        )
+        .chain(tracks.odds.level)
+        .chain(tracks.odds.mean)
+        .chain(tracks.odds.variance)
+        .chain(tracks.odds.change)
         .chain(auto.control.lifts)
         .chain(auto.profile.noises);
     // What is squared or multiplied must not come out beyond what may be stored.
@@ -173,7 +177,7 @@ pub(super) fn load(from: &mut Reader<'_>) -> Result<Auto, Error> {
     if far
         || lowest > 0.0
         || highest < 0.0
-        || tracks.odds.iter().any(|odds| odds.mean > LARGEST_ROOT)
+        || tracks.odds.mean.iter().any(|mean| *mean > LARGEST_ROOT)
         || lifts.any(|lift| lift > MOST_LIFTED)
         || positive.contains(&false)
         || sizes.into_iter().any(|x| x < 0.0)

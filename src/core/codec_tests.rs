@@ -458,8 +458,9 @@ fn a_mean_of_auto_whose_square_is_beyond_all_bounds_is_refused_or_stays_loadable
     for mean in [1e15, 1e16, 1e19, 1e30, 1e32] {
         let mut model = load(&pinned_4("learnt")).unwrap();
         let auto = model.auto.as_mut().unwrap();
-        for odds in &mut auto.tracks.odds {
-            (odds.mean, odds.variance) = (mean, 0.0);
+        {
+            let odds = &mut auto.tracks.odds;
+            (odds.mean, odds.variance) = ([mean; 4], [0.0; 4]);
         }
         (auto.readings, auto.varied) = (1000, 1000);
         assert_eq!(load(&save(&model)).is_ok(), mean <= 1e16, "{mean}");

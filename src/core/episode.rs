@@ -204,6 +204,12 @@ impl Alarm {
         }
     }
 
+    /// Whether a normal reading changes nothing.
+    #[must_use]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.abnormal_run == 0 && self.episode.is_none()
+    }
+
     /// The episode that is going on.
     #[must_use]
     pub fn open(&self) -> Option<&Episode> {
@@ -225,7 +231,7 @@ impl Alarm {
         profile: &Profile,
         sensor: impl FnOnce() -> u64,
     ) -> Step {
-        if self.abnormal_run == 0 && self.episode.is_none() && finding.severity.is_none() {
+        if self.is_calm() && finding.severity.is_none() {
             return Step::default();
         }
         match finding.severity {

@@ -1,10 +1,11 @@
-//! Takes in readings of one sensor under one rule, and does nothing else: `instructions N SETTING…`. scripts/instructions.sh
+//! Takes in readings of one sensor under one rule as the server does, and does nothing else: `instructions N SETTING…`. scripts/instructions.sh
 //! runs it under callgrind, which counts.
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
 use anomaly_core::command::config;
+use anomaly_core::model::Outcome;
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Model, Reading, Rules};
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let (Ok(count), Ok(_)) = (count.parse::<i64>(), set) else {
         return ExitCode::from(2);
     };
-    let mut model = Model::default();
+    let (mut model, mut outcome) = (Model::default(), Outcome::default());
     let mut noise: u64 = 1;
     for at in 0..count {
         // Knuth's MMIX generator; the sum of two even ones is noise enough.
@@ -29,7 +30,9 @@ fn main() -> ExitCode {
         let value = 20.0 + ((noise >> 40 & 0xfff) as f64 + (noise >> 52) as f64) / 4096.0;
         if let Some(at) = Timestamp::from_millis(at * 1000) {
             let reading = Reading { at, value };
-            black_box(model.ingest(b"sensor:1:temperature", reading, &mut rules));
+            let key = b"sensor:1:temperature";
+            model.take_in(key, reading, &mut rules, false, black_box(&mut outcome));
+            black_box(&outcome);
         }
     }
     match model.readings() == count as u64 {

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::detect::{Finding, Judgement, Kind, Look, nodata};
+use crate::detect::{Finding, Grade, Judgement, Kind, Look, nodata};
 use crate::episode::{Episode, Event};
 use crate::key::fingerprint;
 use crate::more::More;
@@ -11,7 +11,7 @@ use crate::profile::Profile;
 use crate::reading::Reading;
 use crate::recent::Recent;
 use crate::rule::{ProfileId, Rules};
-use crate::units::{Severity, Timestamp};
+use crate::units::{Severity, Timestamp, score};
 use crate::window::Window;
 
 /// The judgement of one reading.
@@ -77,7 +77,9 @@ impl Verdict {
 pub struct Outcome {
     /// The judgement.
     pub verdict: Verdict,
-    /// The finding that decided it, or came nearest to.
+    /// Of the finding that decided it, or came nearest to: 0 to 1, and 0 where nothing judged.
+    pub(crate) score: f64,
+    /// That finding; [`Model::take_in`] leaves it out where nobody will ask for it.
     pub finding: Option<Finding>,
     /// What the open episode's own detector found: it tells why the episode is over.
     pub own: Option<Finding>,
@@ -97,6 +99,7 @@ impl Default for Outcome {
     fn default() -> Self {
         Self {
             verdict: Verdict::Normal,
+            score: 0.0,
             finding: None,
             own: None,
             needed: 0,
@@ -111,7 +114,7 @@ impl Default for Outcome {
 impl Outcome {
     /// As a default one, for a reading that follows the newest so far. Only what says that there is nothing is written.
     fn begin(&mut self, newest: Option<Reading>, archive: bool) {
-        (self.verdict, self.needed) = (Verdict::Normal, 0);
+        (self.verdict, self.needed, self.score) = (Verdict::Normal, 0, 0.0);
         (self.finding, self.own, self.transition) = (None, None, None);
         (self.newest, self.archive, self.suppressed) = (newest, archive, false);
     }
@@ -119,7 +122,7 @@ impl Outcome {
     /// 0 to 1; 0 where nothing judged.
     #[must_use]
     pub fn score(&self) -> f64 {
-        self.finding.as_ref().map_or(0.0, Finding::score)
+        self.score
     }
 }
 
@@ -388,65 +391,169 @@ impl Model {
     /// same bits on every server.
     pub fn ingest(&mut self, key: &[u8], reading: Reading, rules: &mut Rules) -> Outcome {
         let mut outcome = Outcome::default();
-        self.take_in(key, reading, rules, &mut outcome);
+        self.take_in(key, reading, rules, true, &mut outcome);
         outcome
     }
 
-    /// As [`Self::ingest`], into an outcome that there is room for.
+    /// As [`Self::ingest`], into an outcome that there is room for. Unless the reading is to be explained, a finding is
+    /// made only where it may become an alert.
     pub fn take_in(
         &mut self,
         key: &[u8],
         reading: Reading,
         rules: &mut Rules,
+        explain: bool,
         outcome: &mut Outcome,
     ) {
         // Borrowed, not cloned: to count references to it costs as much as a detector.
         match rules.numbered(self.profile) {
-            Some(profile) => self.judge(key, reading, profile, outcome),
-            None => {
-                let profile = self.follow(key, rules);
-                self.judge(key, reading, &profile, outcome);
-            }
+            Some(profile) => self.judge(key, reading, profile, explain, outcome),
+            None => self.judge_first(key, reading, rules, explain, outcome),
         }
     }
 
-    fn judge(&mut self, key: &[u8], reading: Reading, profile: &Profile, outcome: &mut Outcome) {
+    /// The first reading there is, or the first since rules have changed.
+    #[cold]
+    fn judge_first(
+        &mut self,
+        key: &[u8],
+        reading: Reading,
+        rules: &mut Rules,
+        explain: bool,
+        outcome: &mut Outcome,
+    ) {
+        let profile = self.follow(key, rules);
+        self.judge(key, reading, &profile, explain, outcome);
+    }
+
+    fn judge(
+        &mut self,
+        key: &[u8],
+        reading: Reading,
+        profile: &Profile,
+        explain: bool,
+        outcome: &mut Outcome,
+    ) {
         let newest = self.newest;
         outcome.begin(newest, profile.archive);
         if let Some(newest) = newest {
-            if reading.at < newest.at && !self.streak.late(reading.at) {
-                self.late = self.late.saturating_add(1);
-                outcome.verdict = Verdict::Late;
+            if reading.at <= newest.at && !self.is_new(newest, reading, outcome) {
                 return;
             }
             if let Some(more) = &mut self.more {
                 more.streak.end();
             }
-            if reading == newest {
-                self.duplicates = self.duplicates.saturating_add(1);
-                (outcome.verdict, outcome.archive) = (Verdict::Duplicate, false);
-                return;
-            }
-            if reading.at < newest.at {
-                self.alarm.clock_set_back(reading.at);
-            }
         }
-        let look = self.look(reading, profile);
-        self.score_by_all(key, reading, profile, look.as_ref(), outcome);
+        // Seen in place: it is too large to be moved about.
+        let seen;
+        let look = match self.more.as_ref().and_then(|more| more.auto.as_ref()) {
+            Some(auto) => {
+                seen = auto.look(reading, newest, profile);
+                Some(&seen)
+            }
+            None => None,
+        };
+        if explain || !self.grade_by_all(reading, profile, look, outcome) {
+            self.score_by_all(key, reading, profile, outcome);
+        }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
-        self.learn(reading, anomalous, profile, look.as_ref());
+        self.learn(reading, anomalous, profile, look);
         self.count(reading, outcome);
     }
 
+    /// Whether a reading that is not later than the newest is to be judged.
+    #[cold]
+    fn is_new(&mut self, newest: Reading, reading: Reading, outcome: &mut Outcome) -> bool {
+        if reading.at < newest.at && !self.streak.late(reading.at) {
+            self.late = self.late.saturating_add(1);
+            outcome.verdict = Verdict::Late;
+            return false;
+        }
+        if reading == newest {
+            if let Some(more) = &mut self.more {
+                more.streak.end();
+            }
+            self.duplicates = self.duplicates.saturating_add(1);
+            (outcome.verdict, outcome.archive) = (Verdict::Duplicate, false);
+            return false;
+        }
+        if reading.at < newest.at {
+            self.alarm.clock_set_back(reading.at);
+        }
+        true
+    }
+
+    /// Scores a reading that is normal while nothing is the matter: most are, and of those no more is told than the score.
+    /// `false` for any other.
+    fn grade_by_all(
+        &mut self,
+        reading: Reading,
+        profile: &Profile,
+        look: Option<&Look>,
+        outcome: &mut Outcome,
+    ) -> bool {
+        if self.more.as_ref().is_some_and(|more| !more.alarm.is_calm()) {
+            return false;
+        }
+        let grade = match profile.judging() {
+            [only] => self.grade(*only, reading, profile, look),
+            on => self.grade_each(on, reading, profile, look),
+        };
+        match grade {
+            Grade::Abnormal => return false,
+            Grade::Normal(ratio) => outcome.score = score(ratio),
+            Grade::Warming(needed) => {
+                (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed);
+            }
+            Grade::Skipped => {}
+        }
+        true
+    }
+
+    /// The grade by several detectors: of normal ones that of the highest ratio.
+    #[inline(never)]
+    fn grade_each(
+        &mut self,
+        on: &[Kind],
+        reading: Reading,
+        profile: &Profile,
+        look: Option<&Look>,
+    ) -> Grade {
+        let (mut highest, mut warming) = (None, None);
+        for (index, kind) in on.iter().enumerate() {
+            let score = match self.grade(*kind, reading, profile, look) {
+                Grade::Skipped => 0.0,
+                Grade::Warming(needed) => {
+                    warming = least(warming, needed);
+                    0.0
+                }
+                Grade::Abnormal => return Grade::Abnormal,
+                Grade::Normal(ratio) => {
+                    if highest.is_none_or(|highest| ratio > highest) {
+                        highest = Some(ratio);
+                    }
+                    score(ratio)
+                }
+            };
+            self.note_score(on, index, score);
+        }
+        match (highest, warming) {
+            (Some(ratio), _) => Grade::Normal(ratio),
+            (None, Some(needed)) => Grade::Warming(needed),
+            (None, None) => Grade::Skipped,
+        }
+    }
+
+    /// Scores any reading, with everything that is to be told of it.
+    #[inline(never)]
     fn score_by_all(
         &mut self,
         key: &[u8],
         reading: Reading,
         profile: &Profile,
-        look: Option<&Look>,
         outcome: &mut Outcome,
     ) {
-        let mut warming: Option<u32> = None;
+        let mut warming = None;
         let alarm = &self.alarm;
         let (crossed, own) = (alarm.crossed(), alarm.open().map(|episode| episode.kind));
         if own == Some(Kind::Nodata) {
@@ -454,10 +561,10 @@ impl Model {
         }
         let on = profile.judging();
         for (index, kind) in on.iter().enumerate() {
-            let score = match self.ask(*kind, reading, profile, crossed, look) {
+            let score = match self.ask(*kind, reading, profile, crossed) {
                 Judgement::Skipped => 0.0,
                 Judgement::Warming(needed) => {
-                    warming = Some(warming.map_or(needed, |least| least.min(needed)));
+                    warming = least(warming, needed);
                     0.0
                 }
                 Judgement::Scored(finding) => {
@@ -473,12 +580,9 @@ impl Model {
                     finding.score()
                 }
             };
-            if on.len() > 1
-                && let Some(slot) = self.score_slot(index)
-            {
-                *slot = score as f32;
-            }
+            self.note_score(on, index, score);
         }
+        outcome.score = outcome.finding.as_ref().map_or(0.0, Finding::score);
         // Nothing is the matter, and nothing was.
         let quiet = self.more.is_none();
         match (&outcome.finding, warming) {
@@ -517,6 +621,15 @@ impl Model {
         }
     }
 
+    /// Notes what one of the detectors that are on has come to; the score of a single one is the model's.
+    fn note_score(&mut self, on: &[Kind], index: usize, score: f64) {
+        if on.len() > 1
+            && let Some(slot) = self.score_slot(index)
+        {
+            *slot = score as f32;
+        }
+    }
+
     fn score_slot(&mut self, index: usize) -> Option<&mut f32> {
         self.more.as_mut()?.scores.as_mut()?.get_mut(index)
     }
@@ -544,6 +657,11 @@ impl Model {
             recent.push(reading);
         }
     }
+}
+
+/// The smaller of two counts of readings, of which the first may not be there.
+fn least(of: Option<u32>, or: u32) -> Option<u32> {
+    Some(of.map_or(or, |of| of.min(or)))
 }
 
 #[cfg(test)]

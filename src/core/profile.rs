@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::detect::auto::Pace;
 use crate::kind::Kind;
 use crate::setting::{Setting, Value};
 use crate::units::{Direction, Side};
@@ -113,6 +114,8 @@ pub struct Profile {
     pub recent: usize,
     /// The sensor's unit, as shown.
     pub unit: String,
+    /// What `auto` goes by of the budget.
+    pub(crate) pace: Pace,
     judging: Vec<Kind>,
     origins: Vec<Option<Arc<[u8]>>>,
 }
@@ -186,6 +189,7 @@ impl Profile {
                 Value::Text(unit) => unit,
                 _ => String::new(),
             },
+            pace: Pace::of(count(Setting::Budget)),
             judging: Vec::new(),
             origins: Setting::ALL
                 .iter()

@@ -26,6 +26,7 @@ impl When {
     ///
     /// # Errors
     /// [`Error::Timestamp`].
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes == b"*" {
             Ok(Self::Now)

@@ -176,6 +176,7 @@ impl Model {
         };
         let outcome = Outcome {
             verdict: Verdict::of(finding.severity),
+            score: finding.score(),
             finding: Some(finding),
             own: None,
             needed: 0,

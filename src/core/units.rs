@@ -47,6 +47,7 @@ impl Timestamp {
     pub const MAX: Self = Self(NonZeroI64::MIN);
 
     /// An instant from integer milliseconds; `None` below zero, which no series can hold.
+    #[inline]
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
         NonZeroI64::new(!millis)
@@ -58,13 +59,14 @@ impl Timestamp {
     ///
     /// # Errors
     /// [`Error::Timestamp`] unless it is an integer of 0 to `i64::MAX`.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        decimal(bytes)
-            .and_then(|millis| i64::try_from(millis).ok())
-            .and_then(Self::from_millis)
-            .ok_or_else(|| Error::Timestamp {
-                given: bytes.to_vec(),
-            })
+        match decimal(bytes) {
+            Some(millis) if millis <= i64::MAX.cast_unsigned() => {
+                Self::from_millis(millis.cast_signed()).ok_or_else(|| no_timestamp(bytes))
+            }
+            _ => Err(no_timestamp(bytes)),
+        }
     }
 
     /// Milliseconds since 1970.
@@ -87,15 +89,32 @@ impl Timestamp {
     }
 }
 
-/// The whole number that decimal digits, and nothing but digits, are.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let (eights, tail) = digits.as_chunks();
-    let mut number = 0u64;
-    for eight in eights {
-        let next = number.checked_mul(100_000_000)?;
-        number = next.checked_add(eight_digits(*eight)?)?;
+#[cold]
+fn no_timestamp(given: &[u8]) -> Error {
+    Error::Timestamp {
+        given: given.to_vec(),
     }
-    for byte in tail {
+}
+
+/// The whole number that decimal digits, and nothing but digits, are.
+#[inline]
+fn decimal(digits: &[u8]) -> Option<u64> {
+    // Times of this age have 13 digits: the first eight and the last eight overlap, and what is in both counts once.
+    if let (9..=16, Some(first), Some(last)) = (
+        digits.len(),
+        digits.first_chunk::<8>(),
+        digits.last_chunk::<8>(),
+    ) {
+        let high = of_digits(ones(*first)? << (8 * (16 - digits.len())));
+        return Some(high * 100_000_000 + of_digits(ones(*last)?));
+    }
+    any_decimal(digits)
+}
+
+#[inline(never)]
+fn any_decimal(digits: &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
@@ -105,8 +124,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     (!digits.is_empty()).then_some(number)
 }
 
-/// The number that eight digits are, all at once: in each step neighbours become one number in twice the room.
-fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+/// What each of eight digits stands for, the first one in the lowest byte.
+fn ones(digits: [u8; 8]) -> Option<u64> {
     const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0xf0; 8]);
     const SIX: u64 = u64::from_ne_bytes([6; 8]);
@@ -115,59 +134,83 @@ fn eight_digits(digits: [u8; 8]) -> Option<u64> {
     if bytes & HIGH != ZEROS || bytes.wrapping_add(SIX) & HIGH != ZEROS {
         return None;
     }
-    let ones = bytes - ZEROS;
+    Some(bytes - ZEROS)
+}
+
+/// The number that eight of [`ones`] are, all at once: in each step neighbours become one number in twice the room.
+fn of_digits(ones: u64) -> u64 {
     let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+    (fours * 10_000 + (fours >> 32)) & 0xffff_ffff
 }
 
 /// Reads a finite number, as decimal or with an exponent.
 ///
 /// # Errors
 /// [`Error::Value`] for text that is no number; [`Error::NotFinite`] for NaN, infinities and what overflows to one.
+#[inline]
 pub fn parse_value(bytes: &[u8]) -> Result<f64, Error> {
     match number(bytes) {
         Some(value) if value.is_finite() => Ok(value),
-        Some(_) => Err(Error::NotFinite {
-            given: bytes.to_vec(),
-        }),
-        None => Err(Error::Value {
-            given: bytes.to_vec(),
-        }),
+        number => Err(no_value(bytes, number.is_some())),
     }
 }
 
-/// The number a text is, NaN and infinities included. Most texts that are none are told by their first byte.
+#[cold]
+fn no_value(given: &[u8], number: bool) -> Error {
+    let given = given.to_vec();
+    if number {
+        Error::NotFinite { given }
+    } else {
+        Error::Value { given }
+    }
+}
+
+/// The number a text is, NaN and infinities included.
+#[inline]
 #[must_use]
 pub fn number(bytes: &[u8]) -> Option<f64> {
+    match short_number(bytes) {
+        Some(number) => Some(number),
+        None => any_number(bytes),
+    }
+}
+
+/// Most texts that are no number are told by their first byte.
+#[inline(never)]
+fn any_number(bytes: &[u8]) -> Option<f64> {
     let (b'0'..=b'9' | b'+' | b'-' | b'.' | b'i' | b'I' | b'n' | b'N') = bytes.first()? else {
         return None;
     };
-    short_number(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.parse().ok())
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// The number that at most 15 digits are, with a sign and a point perhaps: an exact integer over an exact power of ten is
 /// rounded once, as a parser would round (Clinger 1990, the simple case).
+#[inline]
 fn short_number(bytes: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
     ];
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    if !(1..=16).contains(&digits.len()) {
+    if digits.len() > 16 {
         return None;
     }
-    let (mut integer, mut count, mut point) = (0u64, 0, None);
+    let (mut integer, mut point) = (0u64, None);
     for (at, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                integer = integer * 10 + u64::from(byte - b'0');
-                count += 1;
-            }
-            b'.' if point.is_none() => point = Some(at),
-            _ => return None,
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            integer = integer * 10 + u64::from(digit);
+        } else if *byte == b'.' && point.is_none() {
+            point = Some(at);
+        } else {
+            return None;
         }
     }
-    let decimals = point.map_or(0, |at| digits.len() - 1 - at);
+    let (count, decimals) = match point {
+        None => (digits.len(), 0),
+        Some(at) => (digits.len() - 1, digits.len() - 1 - at),
+    };
     if !(1..=15).contains(&count) {
         return None;
     }

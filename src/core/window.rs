@@ -164,20 +164,20 @@ impl Window {
     }
 
     /// Takes in a reading; the oldest leaves when the window is full.
+    #[inline]
     pub fn push(&mut self, value: f64) {
-        if self.distances.is_empty() {
-            self.anchor = value;
-        }
         self.seen = self.seen.saturating_add(1);
-        let distance = self.distance(value);
         if self.distances.len() < self.capacity() {
-            self.reserve();
-            self.distances.push(distance);
-            if let Some(ranks) = &mut self.ranks {
-                let room = self.distances.capacity().min(usize::from(self.capacity));
-                ranks.insert(distance, room);
-            }
-        } else if let Some(oldest) = self.distances.get_mut(usize::from(self.next)) {
+            self.grow(value);
+        } else {
+            self.replace(value);
+        }
+    }
+
+    /// A reading takes the place of the oldest.
+    fn replace(&mut self, value: f64) {
+        let distance = self.distance(value);
+        if let Some(oldest) = self.distances.get_mut(usize::from(self.next)) {
             let old = std::mem::replace(oldest, distance);
             if let Some(ranks) = &mut self.ranks {
                 ranks.replace(old, distance);
@@ -186,10 +186,32 @@ impl Window {
             self.sum -= left;
             self.squares -= left * left;
         }
+        self.add(value, distance);
+    }
+
+    /// A reading finds a place of its own.
+    #[cold]
+    fn grow(&mut self, value: f64) {
+        if self.distances.is_empty() {
+            self.anchor = value;
+        }
+        let distance = self.distance(value);
+        self.reserve();
+        self.distances.push(distance);
+        if let Some(ranks) = &mut self.ranks {
+            let room = self.distances.capacity().min(usize::from(self.capacity));
+            ranks.insert(distance, room);
+        }
+        self.add(value, distance);
+    }
+
+    /// Adds the newest distance to the sums.
+    #[inline(always)]
+    fn add(&mut self, value: f64, distance: f32) {
         let d = f64::from(distance);
         self.sum += d;
         self.squares += d * d;
-        self.peak = self.peak.max(d.abs());
+        self.peak = larger(self.peak, d.abs());
         self.next = if self.next + 1 >= self.capacity {
             0
         } else {
@@ -246,6 +268,7 @@ impl Window {
 
     /// Moves the anchor to the newest reading and sums anew. All distances shift by the stored one, so that readings
     /// equal to the newest come to lie at exactly zero.
+    #[inline(never)]
     fn renew(&mut self, newest: f64, shift: f32) {
         self.anchor = newest;
         let moved = |distance: f32| {
@@ -257,14 +280,15 @@ impl Window {
             ranks.map(moved);
             ranks.older_peak = self.peak;
         }
-        (self.sum, self.squares, self.peak) = (0.0, 0.0, 0.0);
+        let (mut sum, mut squares, mut peak) = (0.0, 0.0, 0.0);
         for distance in &mut self.distances {
             *distance = moved(*distance);
             let d = f64::from(*distance);
-            self.sum += d;
-            self.squares += d * d;
-            self.peak = self.peak.max(d.abs());
+            sum += d;
+            squares += d * d;
+            peak = larger(peak, d.abs());
         }
+        (self.sum, self.squares, self.peak) = (sum, squares, peak);
     }
 
     /// Grows by doubling and ends at exactly the capacity: a new sensor with a long window costs little, a full one
@@ -277,6 +301,11 @@ impl Window {
                 .reserve_exact(grown.saturating_sub(len).max(1));
         }
     }
+}
+
+/// The larger of two numbers. Unlike `f64::max` it does not mind what is no number, of which a window has none.
+fn larger(one: f64, other: f64) -> f64 {
+    if other > one { other } else { one }
 }
 
 #[cfg(test)]

@@ -490,7 +490,7 @@ fn take(
             #[cfg(debug_assertions)]
             state.panic_if_asked(name);
             let was_open = model.alarm.open().is_some();
-            model.take_in(name, reading, &mut state.rules, outcome);
+            model.take_in(name, reading, &mut state.rules, given.explain, outcome);
             state.counts.count(outcome);
             // Not only with a transition: what was reopened silently also ends silently.
             if was_open != model.alarm.open().is_some() {

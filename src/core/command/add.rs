@@ -52,6 +52,7 @@ impl Add {
     ///
     /// # Errors
     /// [`Error::Timestamp`], [`Error::Value`], [`Error::NotFinite`].
+    #[inline]
     pub fn item(when: &[u8], value: &[u8]) -> Result<Self, Error> {
         Ok(Self {
             when: When::parse(when)?,

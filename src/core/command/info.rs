@@ -138,8 +138,7 @@ fn detectors(model: &Model, profile: &Profile, now: Timestamp) -> Reply {
             at: last.at.plus(1000),
             ..last
         };
-        let look = fitted.look(next, profile);
-        let judged = fitted.ask(kind, next, profile, model.alarm.crossed(), look.as_ref());
+        let judged = fitted.ask(kind, next, profile, model.alarm.crossed());
         (kind.word(), detector(score, judged, kind, profile))
     });
     let silence = profile.has(Kind::Nodata).then(|| {

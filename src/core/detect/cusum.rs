@@ -47,6 +47,7 @@ pub struct Cusum {
 }
 
 /// Judges the sums as they are with this value.
+#[inline(always)]
 #[must_use]
 pub fn judge(past: Option<&Cusum>, value: f64, profile: &Profile) -> Judgement {
     let readings = past.map_or(0, |past| past.level.readings);

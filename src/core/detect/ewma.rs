@@ -29,6 +29,7 @@ pub struct Ewma {
 }
 
 /// Judges a value against what was learnt before.
+#[inline(always)]
 #[must_use]
 pub fn judge(past: Option<&Ewma>, value: f64, profile: &Profile) -> Judgement {
     let seen = past.map_or(0, |past| past.seen);

@@ -15,6 +15,7 @@ use crate::window::Window;
 const NORMAL_MAD: f64 = 0.6745;
 
 /// Judges a value against the window.
+#[inline(always)]
 #[must_use]
 pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgement {
     let seen = window.map_or(0, Window::seen);

@@ -180,6 +180,33 @@ pub enum Judgement {
     Scored(Finding),
 }
 
+/// An answer in short: all that is asked of a normal one while nothing is the matter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Grade {
+    /// As [`Judgement::Skipped`].
+    Skipped,
+    /// As [`Judgement::Warming`].
+    Warming(u32),
+    /// A finding without a severity, of that ratio.
+    Normal(f64),
+    /// A finding with one.
+    Abnormal,
+}
+
+impl Judgement {
+    /// In short. Detectors are inlined into whoever asks for no more than this, and what the finding has beside it is then
+    /// never worked out.
+    #[inline(always)]
+    pub(crate) fn grade(&self) -> Grade {
+        match self {
+            Self::Skipped => Grade::Skipped,
+            Self::Warming(needed) => Grade::Warming(*needed),
+            Self::Scored(finding) if finding.severity.is_some() => Grade::Abnormal,
+            Self::Scored(finding) => Grade::Normal(finding.ratio),
+        }
+    }
+}
+
 /// Which sides of the limits an open episode has crossed: there, the margin holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crossed {
@@ -223,14 +250,8 @@ impl Model {
         window.rank(ranked);
     }
 
-    /// What `auto` sees in a reading, while it is on: to be judged by, and then learnt from.
-    #[must_use]
-    pub(crate) fn look(&self, reading: Reading, profile: &Profile) -> Option<Look> {
-        let auto = self.more.as_ref()?.auto.as_ref()?;
-        Some(auto.look(reading, self.newest, profile))
-    }
-
     /// Asks one detector, which must be on.
+    #[inline(always)]
     #[must_use]
     pub(crate) fn ask(
         &self,
@@ -238,7 +259,6 @@ impl Model {
         reading: Reading,
         profile: &Profile,
         crossed: Crossed,
-        look: Option<&Look>,
     ) -> Judgement {
         match kind {
             Kind::Range => range::judge(reading.value, profile, crossed),
@@ -248,8 +268,28 @@ impl Model {
             Kind::Rate => rate::judge(self, reading, profile),
             Kind::Cusum => cusum::judge(self.cusum.as_deref(), reading.value, profile),
             Kind::Stuck => stuck::judge(self, reading, profile),
-            Kind::Auto => look.map_or(Judgement::Skipped, Look::judgement),
+            Kind::Auto => self.auto.as_ref().map_or(Judgement::Skipped, |auto| {
+                auto.judge(reading, self.newest, profile)
+            }),
             Kind::Nodata => Judgement::Skipped,
+        }
+    }
+
+    /// Asks one detector, which must be on, for no more than its grade, while no episode is open.
+    ///
+    /// It is no part of the loop over the detectors, before which the compiler would work out what any of them may need.
+    #[inline(never)]
+    #[must_use]
+    pub(crate) fn grade(
+        &self,
+        kind: Kind,
+        reading: Reading,
+        profile: &Profile,
+        look: Option<&Look>,
+    ) -> Grade {
+        match kind {
+            Kind::Auto => look.map_or(Grade::Skipped, |look| look.grade(profile)),
+            kind => self.ask(kind, reading, profile, Crossed::default()).grade(),
         }
     }
 
@@ -310,6 +350,7 @@ pub(crate) fn missing(profile: &Profile, own: u32, least: u32, seen: u32) -> u32
 
 /// The finding of a detector that measures how many times its `unit` a value deviates from the centre of the past. Where
 /// there is no deviation in the past at all, any is as far out as a ratio goes.
+#[inline(always)]
 pub(crate) fn deviating(
     kind: Kind,
     from: Centre,
@@ -347,6 +388,7 @@ pub(crate) fn deviating(
 
 /// The severity of a statistic, and its ratio with `direction` and `mindev` applied. A deviation below `mindev` never
 /// fires: its ratio ends below 1.
+#[inline(always)]
 #[must_use]
 pub(crate) fn grade(ratio: f64, deviation: f64, profile: &Profile) -> (f64, Option<Severity>) {
     let side = Side::of(deviation);

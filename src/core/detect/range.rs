@@ -16,6 +16,7 @@ struct Edge {
 }
 
 /// Judges a value by the fixed limits of a profile, of which at least one is on a side that is watched.
+#[inline(always)]
 #[must_use]
 pub fn judge(value: f64, profile: &Profile, crossed: Crossed) -> Judgement {
     let Limits {
@@ -27,40 +28,44 @@ pub fn judge(value: f64, profile: &Profile, crossed: Crossed) -> Judgement {
         margin,
     } = profile.limits;
     let (low, high) = (min.or(critical_min), max.or(critical_max));
-    let edges = [
-        Edge {
-            side: Side::High,
-            warning: max,
-            critical: critical_max,
-            crossed: crossed.high,
-        },
-        Edge {
-            side: Side::Low,
-            warning: min,
-            critical: critical_min,
-            crossed: crossed.low,
-        },
-    ];
-    edges
-        .into_iter()
-        .filter(|edge| profile.direction.watches(edge.side))
-        .filter_map(|edge| edge.judge(value, half_width, margin))
-        .map(|finding| Finding {
-            lower: low.filter(|_| profile.direction.watches(Side::Low)),
-            upper: high.filter(|_| profile.direction.watches(Side::High)),
-            ..finding
-        })
-        .reduce(|a, b| {
-            if (b.severity, b.ratio) > (a.severity, a.ratio) {
-                b
-            } else {
-                a
-            }
-        })
-        .map_or(Judgement::Skipped, Judgement::Scored)
+    let watches = |side| profile.direction.watches(side);
+    let found = |edge: Edge| {
+        if watches(edge.side) {
+            edge.judge(value, half_width, margin)
+        } else {
+            None
+        }
+    };
+    let above = found(Edge {
+        side: Side::High,
+        warning: max,
+        critical: critical_max,
+        crossed: crossed.high,
+    });
+    let below = found(Edge {
+        side: Side::Low,
+        warning: min,
+        critical: critical_min,
+        crossed: crossed.low,
+    });
+    let finding = match (above, below) {
+        (Some(above), Some(below))
+            if (below.severity, below.ratio) > (above.severity, above.ratio) =>
+        {
+            below
+        }
+        (Some(found), _) | (None, Some(found)) => found,
+        (None, None) => return Judgement::Skipped,
+    };
+    Judgement::Scored(Finding {
+        lower: low.filter(|_| watches(Side::Low)),
+        upper: high.filter(|_| watches(Side::High)),
+        ..finding
+    })
 }
 
 impl Edge {
+    #[inline(always)]
     fn judge(&self, value: f64, half_width: Option<f64>, margin: f64) -> Option<Finding> {
         let limit = self.warning.or(self.critical)?;
         let beyond = |limit: f64| {

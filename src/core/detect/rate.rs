@@ -9,6 +9,7 @@ use crate::reading::Reading;
 use crate::units::Side;
 
 /// Judges the change from the reading before.
+#[inline(always)]
 #[must_use]
 pub fn judge(model: &Model, reading: Reading, profile: &Profile) -> Judgement {
     let limit = profile.rate.unwrap_or(f64::INFINITY);

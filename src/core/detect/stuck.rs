@@ -11,6 +11,7 @@ use crate::reading::Reading;
 use crate::units::Side;
 
 /// Judges how long the value has been what it is.
+#[inline(always)]
 #[must_use]
 pub fn judge(model: &Model, reading: Reading, profile: &Profile) -> Judgement {
     let limit = profile.stuck.map_or(f64::INFINITY, |ms| ms as f64);

@@ -17,6 +17,7 @@ pub(super) fn warmup(profile: &Profile) -> u32 {
 }
 
 /// Judges a value against the window.
+#[inline(always)]
 #[must_use]
 pub fn judge(window: Option<&Window>, value: f64, profile: &Profile) -> Judgement {
     let seen = window.map_or(0, Window::seen);

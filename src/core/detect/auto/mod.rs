@@ -19,31 +19,40 @@
 mod climb;
 mod constants;
 mod control;
+mod lanes;
 mod novelty;
 mod odds;
 mod season;
 mod shape;
 
+use std::num::NonZero;
+
+use wide::f32x4;
+
 pub use self::climb::Climb;
+pub(crate) use self::constants::PROTOTYPES;
 use self::constants::{
     BELIEF_RATE, BEYOND, FAST_RATE, LONG_RATE, LONG_TIME, NOISE_RATE, NOVELTY_WARMUP, PEAK_RATE,
     RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME, WARMUP,
 };
 pub use self::control::Control;
-pub(crate) use self::control::MOST_LIFTED;
-use self::control::{EXPERTS, bar, quiet};
+use self::control::EXPERTS;
+pub(crate) use self::control::{MOST_LIFTED, Pace};
+use self::lanes::positive;
 use self::novelty::Meeting;
 pub use self::novelty::{Novelty, Range};
 pub(crate) use self::odds::LARGEST_ROOT;
 pub use self::odds::Odds;
 pub use self::season::Season;
 use self::season::{Bin, bin_at};
+use self::shape::Deviations;
 pub use self::shape::Shape;
-use super::{Detail, Finding, HIGHEST_RATIO, Judgement, Kind, Oddity, missing, needed, severity};
+use super::{
+    Detail, Finding, Grade, HIGHEST_RATIO, Judgement, Kind, Oddity, missing, needed, severity,
+};
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::units::Side;
-
+use crate::units::{Direction, Side};
 /// Distances end here, in units, so that their squares stay within an `f32`.
 const FARTHEST: f64 = 1e30;
 /// The ratio of what alarm control keeps from firing ends here, below the boundary.
@@ -51,8 +60,6 @@ const GATED: f64 = 0.9;
 /// Positions of the experts.
 const SEASON: usize = 0;
 const LEVEL: usize = 1;
-const SHAPE: usize = 2;
-const NOVELTY: usize = 3;
 /// The least rate that tells in an `f32`.
 const SLOWEST: f32 = 1e-6;
 
@@ -60,12 +67,53 @@ const SLOWEST: f32 = 1e-6;
 /// and differences.
 pub(crate) const STATE_FARTHEST: f32 = 1e32;
 
+/// Numbers below this are zero.
+const SMALLEST: f32 = 1e-30;
+
 /// A number for the state. So small that it only slows the arithmetic down, it is zero.
 fn flushed(x: f32) -> f32 {
-    if x.abs() < 1e-30 {
+    if x.abs() < SMALLEST {
         0.0
+    } else if x.abs() <= STATE_FARTHEST {
+        x
     } else {
-        x.clamp(-STATE_FARTHEST, STATE_FARTHEST)
+        farthest(x)
+    }
+}
+
+#[cold]
+fn farthest(x: f32) -> f32 {
+    x.clamp(-STATE_FARTHEST, STATE_FARTHEST)
+}
+
+/// The larger of two numbers. `max` takes more steps, since it minds what is no number: here nothing is.
+fn larger<T: PartialOrd>(x: T, y: T) -> T {
+    if y > x { y } else { x }
+}
+
+/// The smaller of two numbers, as above.
+fn smaller<T: PartialOrd>(x: T, y: T) -> T {
+    if y < x { y } else { x }
+}
+
+/// The threshold for the mean time between readings as it is, so long as that stays: a logarithm less. It follows from the
+/// state and the rules, and is neither stored nor compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bar(Option<NonZero<u32>>);
+
+impl PartialEq for Bar {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Bar {
+    fn new(bar: f32) -> Self {
+        Self(NonZero::new(bar.to_bits()))
+    }
+
+    fn get(self) -> Option<f32> {
+        self.0.map(|bits| f32::from_bits(bits.get()))
     }
 }
 
@@ -93,7 +141,7 @@ pub struct Tracks {
     /// The range of values and livelinesses.
     pub(crate) range: Range,
     /// The odds of each expert's error.
-    pub(crate) odds: [Odds; EXPERTS],
+    pub(crate) odds: Odds,
 }
 
 /// What `auto` knows of a sensor. Values are distances from `anchor` in `unit`s.
@@ -111,6 +159,8 @@ pub struct Auto {
     pub(crate) varied: u32,
     /// Mean time between readings in milliseconds.
     pub(crate) interval: f32,
+    /// The threshold for it.
+    pub(crate) bar: Bar,
     /// What changes with every reading.
     pub(crate) tracks: Tracks,
     /// The profile of the cycle.
@@ -121,34 +171,13 @@ pub struct Auto {
     pub(crate) control: Control,
 }
 
-/// What an expert makes of a reading.
-struct Seen {
-    error: f32,
-    /// To which side, by its sign.
-    side: f64,
-    /// Which of the expert's errors it is; 0 for none.
-    count: u32,
-    /// Which it must be to fire.
-    ripe: u32,
-}
-
-impl Seen {
-    fn new(error: f32, side: f64, count: u32, ripe: u32) -> Self {
-        Self {
-            error,
-            side,
-            count,
-            ripe,
-        }
-    }
-}
-
 /// What was seen when a reading was judged, for [`Auto::learn`] to take in.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     anchor: f64,
     unit: f64,
     interval: f32,
+    bar: Bar,
     varied: u32,
     index: usize,
     bin: Bin,
@@ -158,29 +187,131 @@ pub struct Look {
     crossed: [bool; EXPERTS],
     fires: bool,
     quiet: u16,
-    judgement: Judgement,
+    missing: u32,
+    ratio: f64,
+}
+
+/// What a finding is made of, beside a [`Look`].
+#[derive(Clone, Copy, Debug)]
+struct Sight {
+    ratios: [f64; EXPERTS],
+    bars: [f32; EXPERTS],
+    /// How far the reading is off, and how far the level has moved.
+    off: f64,
+    moved: f64,
+    /// The noise to expect of the reading, and what errors are multiplied by for it.
+    own: f32,
+    scaled: f32,
+    /// The noises at which a single reading is odd.
+    farthest: f32,
+    /// The profile of the cycle is believed.
+    seasonal: bool,
+    deviations: Deviations,
 }
 
 impl Look {
-    /// The judgement of the reading.
-    #[must_use]
-    pub fn judgement(&self) -> Judgement {
-        self.judgement
+    /// What was seen, in short: an answer that makes no finding of it.
+    pub(crate) fn grade(&self, profile: &Profile) -> Grade {
+        match severity(self.ratio, profile).filter(|_| self.fires) {
+            _ if self.missing > 0 => Grade::Warming(self.missing),
+            Some(_) => Grade::Abnormal,
+            None if self.fires => Grade::Normal(self.ratio),
+            None => Grade::Normal(self.ratio.min(GATED)),
+        }
     }
 }
 
 impl Auto {
-    /// Makes the state fit the season: the profile of another cycle is of no use.
+    /// Judges a reading that came after `previous`. Most are never asked about: what a finding needs beside what was seen at
+    /// first is worked out again.
+    #[inline(never)]
+    #[must_use]
+    pub fn judge(
+        &self,
+        reading: Reading,
+        previous: Option<Reading>,
+        profile: &Profile,
+    ) -> Judgement {
+        let (look, sight) = self.look_closely(reading, previous, profile);
+        if look.missing > 0 {
+            return Judgement::Warming(look.missing);
+        }
+        let unit = look.unit;
+        let [season, level, shape, novelty] = sight.ratios;
+        let others = shape.max(novelty);
+        let [by_season, by_level, by_shape, by_novelty] = sight.bars;
+        let (side, threshold, odd) = if season >= level && season >= others {
+            // Before it has seen a whole cycle it knows no time of day.
+            let cycle = self.season as f32;
+            let seasonal = sight.seasonal && self.readings as f32 * self.interval >= cycle;
+            (sight.off, by_season, Oddity::Value { seasonal })
+        } else if level >= others {
+            let (from, to) = (self.tracks.long, look.tracks.fast);
+            let level_moved = Oddity::Level {
+                from: value(from, look.anchor, unit),
+                to: value(to, look.anchor, unit),
+            };
+            (sight.moved, by_level, level_moved)
+        } else if shape >= novelty {
+            (sight.off, by_shape, shape::oddity(&sight.deviations))
+        } else {
+            (sight.off, by_novelty, Oddity::Novel)
+        };
+        let usual = look.tracks.last - sight.off;
+        let expected = value(usual, look.anchor, unit);
+        let room = self.room(&sight, look.varied.max(1), usual);
+        let own = f64::from(sight.own) * unit;
+        let reach = |room: f64| (room * unit).max(profile.mindev).max(own);
+        let watched = |side, bound: f64| {
+            let bound = bound.clamp(f64::MIN, f64::MAX);
+            profile.direction.watches(side).then_some(bound)
+        };
+        let (ratio, fires) = (look.ratio, look.fires);
+        let abnormal = severity(ratio, profile);
+        Judgement::Scored(Finding {
+            kind: Kind::Auto,
+            ratio: if fires { ratio } else { ratio.min(GATED) },
+            severity: abnormal.filter(|_| fires),
+            side: Side::of(side),
+            threshold: f64::from(threshold),
+            expected: Some(expected),
+            lower: watched(Side::Low, expected - reach(room.0)),
+            upper: watched(Side::High, expected + reach(room.1)),
+            detail: Detail::Learnt {
+                odd,
+                noise: own.min(f64::MAX),
+                ratio,
+                held: abnormal.filter(|_| !fires),
+            },
+        })
+    }
+}
+
+impl Auto {
+    /// Makes the state fit the rules: the profile of another cycle is of no use.
     pub fn fit(&mut self, season: u64) {
+        self.bar = Bar::default();
         if self.season != season {
             self.season = season;
             self.profile = Season::default();
         }
     }
 
-    /// Judges a reading that came after `previous`.
+    /// Looks at a reading that came after `previous`.
+    #[inline(never)]
     #[must_use]
     pub fn look(&self, reading: Reading, previous: Option<Reading>, profile: &Profile) -> Look {
+        self.look_closely(reading, previous, profile).0
+    }
+
+    /// Inlined, so that what nobody asks for is not worked out.
+    #[inline(always)]
+    fn look_closely(
+        &self,
+        reading: Reading,
+        previous: Option<Reading>,
+        profile: &Profile,
+    ) -> (Look, Sight) {
         let old = &self.tracks;
         let (anchor, unit) = self.scale(reading.value);
         let y = distance(reading.value, anchor, unit);
@@ -194,11 +325,6 @@ impl Auto {
         let share = 1.0 / n as f32;
         let elapsed = previous.map_or(0.0, |previous| reading.at.since(previous.at).max(0) as f32);
         let interval = self.cadence(elapsed);
-        let mut tracks = Tracks {
-            last: y,
-            climb,
-            ..*old
-        };
 
         let index = bin_at(reading.at, self.season);
         let bin = self.profile.get(index);
@@ -213,64 +339,58 @@ impl Auto {
         } else {
             1.0
         };
+        let mut errors = old.errors;
         if bin.known() {
-            for (mean, off) in tracks.errors.iter_mut().zip([from_profile, from_recent]) {
+            for (mean, off) in errors.iter_mut().zip([from_profile, from_recent]) {
                 *mean = flushed(*mean + BELIEF_RATE * (off.abs() as f32 - *mean));
             }
         }
-        tracks.noise = flushed(old.noise + share.max(NOISE_RATE) * (error - old.noise));
-        tracks.recent += RECENT_RATE.max(f64::from(share)) * from_recent;
+        let noise = flushed(old.noise + share.max(NOISE_RATE) * (error - old.noise));
+        let recent = old.recent + RECENT_RATE.max(f64::from(share)) * from_recent;
 
-        tracks.fast += FAST_RATE.max(f64::from(share)) * (y - old.fast);
-        let moved = tracks.fast - old.long;
-        let long_rate = LONG_RATE.min(f64::from(interval / LONG_TIME));
-        tracks.long += long_rate.max(f64::from(share)) * (y - old.long);
+        let fast = old.fast + FAST_RATE.max(f64::from(share)) * (y - old.fast);
+        let moved = fast - old.long;
+        let long_rate = smaller(LONG_RATE, f64::from(interval / LONG_TIME));
+        let long = old.long + larger(long_rate, f64::from(share)) * (y - old.long);
 
         let change = (y - old.last).abs() as f32;
-        let (shape, unlike, odd) = old.shape.next(y, change, tracks.noise, varied);
-        tracks.shape = shape;
-        tracks.range = old.range.with(&tracks);
-        let errors = shape::count(varied);
-        let (novel, meeting) = if errors > 0 {
-            self.novelty.judge(&tracks)
+        let (shape, unlike, deviations) = old.shape.next(y, change, noise, varied);
+        let range = old.range.with(y, &shape);
+        let known = shape::count(varied);
+        let (novel, meeting) = if known > 0 {
+            self.novelty.judge(y, &shape, &range)
         } else {
             (0.0, Meeting::None)
         };
 
+        // The error of each expert, and which of its errors it is; 0 for none.
+        let seen = f32x4::from([error * scaled, moved.abs() as f32, unlike, novel]);
+        let (early, late) = (n as f32, known as f32);
+        let counts = f32x4::from([early, early, late, late]);
+        // A slow mean has errors that last: what is usual for them must not follow within the event.
+        let slow = smaller(USUAL_RATE, larger(interval / USUAL_TIME, SLOWEST));
+        let rates = f32x4::from([USUAL_RATE, slow, USUAL_RATE, USUAL_RATE]);
+        let pace = profile.pace;
+        let control = self.control.after(elapsed, pace.budget);
+        let lifted = control.lifted();
+        let bar = match self.bar.get() {
+            Some(bar) if interval == self.interval => bar,
+            _ => pace.bar(interval),
+        };
+        let least = f32x4::splat(bar) * f32x4::from(SHARES);
+        let bars = lifted * old.odds.bar(least, counts, rates);
+        let (odds, z) = old.odds.next(seen, counts, rates);
+        let mut ratios = positive(z / bars).to_array().map(f64::from);
         // A sensor that stood still for long and now moves is as new as any.
         let young = needed(profile, WARMUP, 2);
-        let seen = [
-            Seen::new(error * scaled, off, n, young),
-            Seen::new(moved.abs() as f32, moved, n, young),
-            Seen::new(unlike, off, errors, SHAPE_WARMUP),
-            Seen::new(novel, off, errors, NOVELTY_WARMUP),
+        let ripe = [
+            n >= young,
+            n >= young,
+            known >= SHAPE_WARMUP,
+            known >= NOVELTY_WARMUP,
         ];
-        // A slow mean has errors that last: what is usual for them must not follow within the event.
-        let mut rates = [USUAL_RATE; EXPERTS];
-        if let Some(rate) = rates.get_mut(LEVEL) {
-            *rate = rate.min((interval / USUAL_TIME).max(SLOWEST));
-        }
-        let budget = profile.budget as f32;
-        let control = self.control.after(elapsed, budget);
-        let (least, lifted) = (bar(interval, budget), control.lifted());
-        let mut bars = lifted;
-        let mut ratios = [0.0_f64; EXPERTS];
-        for (((((seen, odds), bar), ratio), share), rate) in seen
-            .iter()
-            .zip(&mut tracks.odds)
-            .zip(&mut bars)
-            .zip(&mut ratios)
-            .zip(SHARES)
-            .zip(rates)
-        {
-            *bar *= odds.bar(least * share, seen.count, rate);
-            if seen.count > 0 {
-                let (next, z) = odds.next(seen.error, seen.count, rate);
-                *odds = next;
-                if seen.count >= seen.ripe {
-                    *ratio = f64::from((z / *bar).max(0.0));
-                }
-            }
+        for (ratio, ripe) in ratios.iter_mut().zip(ripe) {
+            *ratio = if ripe { *ratio } else { 0.0 };
         }
         // A single reading far beyond any before it is odd at once.
         let noises = if old.noise > 0.0 {
@@ -279,47 +399,35 @@ impl Auto {
             0.0
         };
         let beyond = BEYOND * old.peak;
-        let farthest = beyond * lifted[SEASON];
+        let farthest = beyond * lifted.to_array()[SEASON];
         if n >= young && farthest > 0.0 {
-            ratios[SEASON] = ratios[SEASON].max(f64::from(noises / farthest));
+            ratios[SEASON] = larger(ratios[SEASON], f64::from(noises / farthest));
         }
         let taught = if n > SETTLED {
-            noises.min(beyond)
+            smaller(noises, beyond)
         } else {
             noises
         };
-        tracks.peak = flushed((old.peak * (1.0 - PEAK_RATE)).max(taught));
+        let peak = flushed(larger(old.peak * (1.0 - PEAK_RATE), taught));
         // So is the first change of a sensor that never changed.
         if self.varied == 0 && unit > 0.0 {
             ratios[SEASON] = HIGHEST_RATIO;
         }
 
-        let expected = value(y - off, anchor, unit);
-        let deviation = (reading.value - expected).clamp(f64::MIN, f64::MAX);
-        for (ratio, seen) in ratios.iter_mut().zip(&seen) {
-            *ratio = graded(ratio.min(HIGHEST_RATIO), seen.side, deviation, profile);
+        for ratio in &mut ratios {
+            *ratio = smaller(*ratio, HIGHEST_RATIO);
         }
-        let [season, level, shape, novelty] = ratios;
-        let others = shape.max(novelty);
-        let (ratio, side, threshold, oddity) = if season >= level && season >= others {
-            // Before it has seen a whole cycle it knows no time of day.
-            let cycle = self.season as f32;
-            let seasonal = seasonal && self.readings as f32 * self.interval >= cycle;
-            (season, off, bars[SEASON], Oddity::Value { seasonal })
-        } else if level >= others {
-            let (from, to) = (old.long, tracks.fast);
-            let level_moved = Oddity::Level {
-                from: value(from, anchor, unit),
-                to: value(to, anchor, unit),
-            };
-            (level, moved, bars[LEVEL], level_moved)
-        } else if shape >= novelty {
-            (shape, off, bars[SHAPE], odd)
-        } else {
-            (novelty, off, bars[NOVELTY], Oddity::Novel)
-        };
+        if profile.direction != Direction::Both || profile.mindev > 0.0 {
+            let expected = value(y - off, anchor, unit);
+            let deviation = (reading.value - expected).clamp(f64::MIN, f64::MAX);
+            for (ratio, side) in ratios.iter_mut().zip([off, moved, off, off]) {
+                *ratio = graded(*ratio, side, deviation, profile);
+            }
+        }
+        let [season, level, of_shape, novelty] = ratios;
+        let ratio = larger(larger(season, level), larger(of_shape, novelty));
 
-        let quiet = quiet(interval, budget);
+        let quiet = pace.quiet(interval);
         let fires = control.open(profile.for_readings, ratio, quiet);
         // A sensor that stood still and has begun to move is new: until it is warm again nothing can be said of it.
         let moving = if self.varied > 0 {
@@ -328,55 +436,53 @@ impl Auto {
             0
         };
         let missing = missing(profile, WARMUP, 2, self.readings).max(moving);
-        let judgement = if missing > 0 {
-            Judgement::Warming(missing)
-        } else {
-            let room = self.room(&bars, n, scaled, farthest, y - off);
-            let own = f64::from(own) * unit;
-            let reach = |room: f64| (room * unit).max(profile.mindev).max(own);
-            let watched = |side, bound: f64| {
-                let bound = bound.clamp(f64::MIN, f64::MAX);
-                profile.direction.watches(side).then_some(bound)
-            };
-            let abnormal = severity(ratio, profile);
-            Judgement::Scored(Finding {
-                kind: Kind::Auto,
-                ratio: if fires { ratio } else { ratio.min(GATED) },
-                severity: abnormal.filter(|_| fires),
-                side: Side::of(side),
-                threshold: f64::from(threshold),
-                expected: Some(expected),
-                lower: watched(Side::Low, expected - reach(room.0)),
-                upper: watched(Side::High, expected + reach(room.1)),
-                detail: Detail::Learnt {
-                    odd: oddity,
-                    noise: own.min(f64::MAX),
-                    ratio,
-                    held: abnormal.filter(|_| !fires),
-                },
-            })
-        };
-        Look {
+        let look = Look {
             anchor,
             unit,
             interval,
+            bar: Bar::new(bar),
             varied,
             index,
-            bin: bin.next(y, error, tracks.noise, interval),
+            bin: bin.next(y, error, noise, interval),
             meeting,
-            tracks,
+            tracks: Tracks {
+                last: y,
+                recent,
+                fast,
+                long,
+                climb,
+                errors,
+                noise,
+                peak,
+                shape,
+                range,
+                odds,
+            },
             control,
             crossed: ratios.map(|ratio| missing == 0 && ratio > 1.0),
             fires,
             quiet,
-            judgement,
-        }
+            missing,
+            ratio,
+        };
+        let sight = Sight {
+            ratios,
+            bars: bars.to_array(),
+            off,
+            moved,
+            own,
+            scaled,
+            farthest,
+            seasonal,
+            deviations,
+        };
+        (look, sight)
     }
 
     /// Takes in a reading that was looked at. With `learn` no, an abnormal one tells of time and alarms only.
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
-        self.interval = look.interval;
+        (self.interval, self.bar) = (look.interval, look.bar);
         self.control = look.control.next(look.crossed, look.fires, look.quiet);
         if !profile.learn && look.crossed.contains(&true) {
             return;
@@ -407,26 +513,20 @@ impl Auto {
             0 => 0.0,
             1 => elapsed,
             seen => {
-                let gap = elapsed.min(10.0 * self.interval + 1000.0);
+                let gap = smaller(elapsed, 10.0 * self.interval + 1000.0);
                 let rate = (1.0 / (seen as f32 + 1.0)).max(constants::CADENCE_RATE);
                 self.interval + rate * (gap - self.interval)
             }
         }
     }
 
-    /// How far below and above the usual a reading may lie before the season or the level expert finds it odd, in units.
-    fn room(
-        &self,
-        bars: &[f32; EXPERTS],
-        n: u32,
-        scaled: f32,
-        farthest: f32,
-        usual: f64,
-    ) -> (f64, f64) {
+    /// How far below and above the usual, in units, the `n`th reading may lie before the season or the level expert finds it
+    /// odd.
+    fn room(&self, sight: &Sight, n: u32, usual: f64) -> (f64, f64) {
         let old = &self.tracks;
-        let season = old.odds[SEASON].room(bars[SEASON], n);
-        let season = f64::from(season.min(farthest * old.noise) / scaled);
-        let level = f64::from(old.odds[LEVEL].room(bars[LEVEL], n));
+        let season = old.odds.room(SEASON, sight.bars[SEASON], n);
+        let season = f64::from(season.min(sight.farthest * old.noise) / sight.scaled);
+        let level = f64::from(old.odds.room(LEVEL, sight.bars[LEVEL], n));
         let rate = FAST_RATE.max(1.0 / f64::from(n));
         // Where the fast mean would go too far.
         let turns = |to: f64| (to - (1.0 - rate) * old.fast) / rate - usual;

@@ -6,8 +6,10 @@
 //! the place of the one that was not met for the longest time. Of their numbers the upper half is kept (bfloat16: three
 //! digits), since no value is farther from the anchor than the range is wide.
 
-use super::Tracks;
+use wide::{f32x4, u16x8};
+
 use super::constants::{PROTOTYPES, RADIUS};
+use super::{Shape, larger, smaller};
 
 /// Numbers of a state.
 const NUMBERS: usize = 6;
@@ -19,16 +21,19 @@ const FAR: f32 = 10.0;
 /// A state as it is remembered.
 pub(crate) type Prototype = [u16; NUMBERS];
 
-/// The states met, the last one first.
+/// Lanes for the prototypes; the last one is nobody's.
+const LANES: usize = PROTOTYPES.next_power_of_two();
+
+/// The states met, the last one first: each number of all of them side by side, so that all are compared at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
-    pub(crate) met: [Prototype; PROTOTYPES],
+    pub(crate) met: [[u16; LANES]; NUMBERS],
 }
 
 impl Default for Novelty {
     fn default() -> Self {
         Self {
-            met: [[NONE; NUMBERS]; PROTOTYPES],
+            met: [[NONE; LANES]; NUMBERS],
         }
     }
 }
@@ -54,13 +59,14 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range with one more state, whose means have been taken in.
-    pub(super) fn with(mut self, tracks: &Tracks) -> Self {
-        let y = tracks.last as f32;
+    /// The range with one more state.
+    #[inline(always)]
+    pub(super) fn with(mut self, y: f64, shape: &Shape) -> Self {
+        let y = y as f32;
         let [lowest, highest] = self.values;
-        self.values = [lowest.min(y), highest.max(y)];
-        for (most, lively) in self.lively.iter_mut().zip(tracks.shape.lively) {
-            *most = most.max(lively);
+        self.values = [smaller(lowest, y), larger(highest, y)];
+        for (most, lively) in self.lively.iter_mut().zip(shape.lively) {
+            *most = larger(*most, lively);
         }
         self
     }
@@ -73,27 +79,25 @@ fn upper(x: f32) -> u16 {
 
 impl Novelty {
     /// How far the state is from the nearest that was met, as a share of the range; and what it met.
-    pub(super) fn judge(&self, tracks: &Tracks) -> (f32, Meeting) {
-        let [quick, middle, slow] = tracks.shape.means.map(|mean| mean as f32);
-        let [lively, livelier] = tracks.shape.lively;
-        let state = [tracks.last as f32, quick, middle, slow, lively, livelier];
-        let [lowest, highest] = tracks.range.values;
+    #[inline(always)]
+    pub(super) fn judge(&self, y: f64, shape: &Shape, range: &Range) -> (f32, Meeting) {
+        let [quick, middle, slow] = shape.means.map(|mean| mean as f32);
+        let [lively, livelier] = shape.lively;
+        let state = [y as f32, quick, middle, slow, lively, livelier];
+        let [lowest, highest] = range.values;
         let wide = per(highest - lowest);
-        let [one, other] = tracks.range.lively.map(per);
+        let [one, other] = range.lively.map(per);
         let scales = [wide, wide, wide, wide, one, other];
-        let (mut nearest, mut place) = (f32::INFINITY, 0);
-        for (index, met) in (0..).zip(&self.met) {
-            let mut distance = 0.0_f32;
-            for ((number, met), scale) in state.iter().zip(met).zip(scales) {
+        let mut distances = [0.0_f32; LANES];
+        for ((number, met), scale) in state.into_iter().zip(&self.met).zip(scales) {
+            for (distance, met) in distances.iter_mut().zip(met) {
                 let off = number - f32::from_bits(u32::from(*met) << 16);
-                // Not `max`, which would pass over what is not a number.
                 let off = off.abs() * scale;
-                distance = if off <= distance { distance } else { off };
-            }
-            if distance < nearest {
-                (nearest, place) = (distance, index);
+                // Not `max`, which would pass over what is not a number.
+                *distance = if *distance > off { *distance } else { off };
             }
         }
+        let (nearest, place) = least(distances);
         if nearest <= RADIUS {
             return (nearest, Meeting::Known(place));
         }
@@ -103,22 +107,55 @@ impl Novelty {
     }
 
     /// Takes in what was met.
+    #[inline(always)]
     pub(super) fn learn(&mut self, meeting: Meeting) {
         match meeting {
             Meeting::None | Meeting::Known(0) => {}
             Meeting::Known(place) => {
-                if let Some(before) = self.met.get_mut(..=usize::from(place)) {
-                    before.rotate_right(1);
-                }
+                let met = self
+                    .met
+                    .map(|numbers| numbers.get(usize::from(place)).copied().unwrap_or(NONE));
+                self.put_first(met, place);
             }
-            Meeting::New(state) => {
-                self.met.rotate_right(1);
-                if let Some(first) = self.met.first_mut() {
-                    *first = state;
-                }
-            }
+            Meeting::New(state) => self.put_first(state, PROTOTYPES as u8 - 1),
         }
     }
+
+    /// Puts a state before all, in the place of the one at `place`.
+    #[inline(always)]
+    fn put_first(&mut self, state: Prototype, place: u8) {
+        let moved = u16x8::from(std::array::from_fn(|at| {
+            if at <= usize::from(place) {
+                u16::MAX
+            } else {
+                0
+            }
+        }));
+        for (numbers, first) in self.met.iter_mut().zip(state) {
+            let [a, b, c, d, e, f, g, _] = *numbers;
+            let before = u16x8::from([first, a, b, c, d, e, f, g]);
+            let kept = u16x8::from(*numbers) & !moved;
+            *numbers = (before & moved | kept).to_array();
+        }
+    }
+}
+
+/// The least of all, and its place: the first, if there are more. What is no number is as far as can be.
+#[inline(always)]
+fn least(distances: [f32; LANES]) -> (f32, u8) {
+    let far = f32x4::splat(f32::INFINITY);
+    let [low, high] = halves(distances).map(|half| half.simd_lt(far).select(half, far));
+    let [one, two, three, four] = low.fast_min(high).to_array();
+    let least = smaller(smaller(one, two), smaller(three, four));
+    let equal = |half: f32x4| half.simd_eq(f32x4::splat(least)).to_bitmask();
+    (
+        least,
+        (equal(low) | equal(high) << 4).trailing_zeros() as u8,
+    )
+}
+
+fn halves([a, b, c, d, e, f, g, h]: [f32; LANES]) -> [f32x4; 2] {
+    [[a, b, c, d].into(), [e, f, g, h].into()]
 }
 
 /// What a difference is multiplied by to be a share of that width.
@@ -130,23 +167,18 @@ fn per(width: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// A state with that value, in a range from 0 to 100.
-    fn state(value: f64) -> Tracks {
-        let mut tracks = Tracks {
-            last: value,
-            ..Tracks::default()
+    /// Meets a state with that value, in a range from 0 to 100.
+    fn meets(novelty: &mut Novelty, value: f64) -> f32 {
+        let shape = Shape {
+            means: [value; 3],
+            lively: [1.0; 2],
+            ..Shape::default()
         };
-        tracks.shape.means = [value; 3];
-        tracks.shape.lively = [1.0; 2];
-        tracks.range = Range {
+        let range = Range {
             values: [0.0, 100.0],
             lively: [2.0; 2],
         };
-        tracks
-    }
-
-    fn meets(novelty: &mut Novelty, value: f64) -> f32 {
-        let (distance, meeting) = novelty.judge(&state(value));
+        let (distance, meeting) = novelty.judge(value, &shape, &range);
         novelty.learn(meeting);
         distance
     }

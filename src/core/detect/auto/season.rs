@@ -1,7 +1,7 @@
 //! What is usual at each point of the cycle: a value and a noise for each bin.
 
 use super::constants::{BIN_NOISE_CLIP, BIN_READINGS, BIN_TIME, BIN_VALUE_CLIP, BINS, QUIETEST};
-use super::flushed;
+use super::{flushed, larger, smaller};
 use crate::units::Timestamp;
 
 /// One bin of the season.
@@ -35,9 +35,13 @@ impl Default for Season {
 
 /// Which bin of a cycle of `season` milliseconds an instant falls into.
 pub(crate) fn bin_at(at: Timestamp, season: u64) -> usize {
-    let into = at.millis().cast_unsigned() % season.max(1);
-    // Both factors are far below what 128 bits hold.
-    (u128::from(into) * BINS as u128 / u128::from(season.max(1))) as usize
+    let season = season.max(1);
+    let into = at.millis().cast_unsigned() % season;
+    match into.checked_mul(BINS as u64) {
+        Some(bins) => (bins / season) as usize,
+        // Both factors are far below what 128 bits hold.
+        None => (u128::from(into) * BINS as u128 / u128::from(season)) as usize,
+    }
 }
 
 impl Season {
@@ -70,7 +74,7 @@ impl Bin {
     /// The noise to expect here, where the sensor's is `noise`.
     pub(crate) fn own(self, noise: f32) -> f32 {
         if self.readings >= 2 {
-            self.noise.max(QUIETEST * noise)
+            larger(self.noise, QUIETEST * noise)
         } else {
             noise
         }
@@ -92,13 +96,15 @@ impl Bin {
         let off = (y - f64::from(self.value)) as f32;
         let clip = BIN_VALUE_CLIP * noise;
         let off = if readings > 2 {
-            off.clamp(-clip, clip)
+            smaller(larger(off, -clip), clip)
         } else {
             off
         };
         Self {
             value: flushed(self.value + off * share),
-            noise: flushed(self.noise + (error.min(BIN_NOISE_CLIP * noise) - self.noise) * share),
+            noise: flushed(
+                self.noise + (smaller(error, BIN_NOISE_CLIP * noise) - self.noise) * share,
+            ),
             readings,
         }
     }

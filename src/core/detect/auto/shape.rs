@@ -1,10 +1,13 @@
 //! The course and the liveliness of a signal: six features, and how far they are from what is usual for them.
 
+use wide::f32x4;
+
 use super::super::Oddity;
 use super::constants::{
     COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, LIVELY_QUICK,
     LIVELY_SLOW, SETTLED,
 };
+use super::lanes::{flushed as flushed_each, within};
 use super::{STATE_FARTHEST, flushed};
 
 /// Features of a signal.
@@ -38,6 +41,26 @@ pub struct Shape {
     pub(crate) spread: [f32; FEATURES],
 }
 
+/// How far each feature of a reading is from its usual value, in standard deviations; two lanes are nobody's.
+pub(crate) type Deviations = [[f32; 4]; 2];
+
+/// In what a reading of such deviations is odd: in the feature that is farthest off.
+pub(crate) fn oddity(deviations: &Deviations) -> Oddity {
+    let (mut farthest, mut odd) = (0.0_f32, Oddity::Course);
+    for (i, deviation) in deviations.as_flattened().iter().enumerate() {
+        let square = deviation * deviation;
+        if square > farthest {
+            farthest = square;
+            odd = match (i >= LIVELY, *deviation > 0.0) {
+                (false, _) => Oddity::Course,
+                (true, true) => Oddity::Lively,
+                (true, false) => Oddity::Calm,
+            };
+        }
+    }
+    odd
+}
+
 /// Which of the errors of the shape is the `varied`th reading's; 0 for none yet.
 pub(crate) fn count(varied: u32) -> u32 {
     varied.saturating_sub(BEGIN + KNOWN)
@@ -45,13 +68,15 @@ pub(crate) fn count(varied: u32) -> u32 {
 
 impl Shape {
     /// The state after the reading `y`, `change` away from the one before; its distance from the usual, and in what.
+    #[inline(always)]
     pub(crate) fn next(
         mut self,
         y: f64,
         change: f32,
         noise: f32,
         varied: u32,
-    ) -> (Self, f32, Oddity) {
+    ) -> (Self, f32, Deviations) {
+        const NONE: Deviations = [[0.0; 4]; 2];
         let share = 1.0 / varied.max(1) as f32;
         for (mean, rate) in self
             .means
@@ -64,64 +89,74 @@ impl Shape {
             *lively = flushed(*lively + rate.max(share) * (change - *lively));
         }
         if varied <= BEGIN {
-            return (self, 0.0, Oddity::Course);
+            return (self, 0.0, NONE);
         }
         let [quick, middle, slow] = self.means;
         let log = |lively: f32| libm::logf(lively + LIFELESS * noise + f32::MIN_POSITIVE);
-        let features = [
+        let farthest = f32x4::splat(STATE_FARTHEST);
+        let courses = [
             (y - quick) as f32,
             (quick - middle) as f32,
             (middle - slow) as f32,
             (slow - self.centre) as f32,
-            log(self.lively[0]),
-            log(self.lively[1]),
-        ]
-        .map(|feature: f32| feature.clamp(-STATE_FARTHEST, STATE_FARTHEST));
+        ];
+        let livelinesses = [log(self.lively[0]), log(self.lively[1]), 0.0, 0.0];
+        let features = [courses, livelinesses].map(|each| within(f32x4::from(each), farthest));
         let n = varied - BEGIN;
         if n == 1 {
-            self.usual = features;
+            self.usual = joined(features);
             (self.usual[LEVEL], self.centre) = (0.0, slow);
-            return (self, 0.0, Oddity::Course);
+            return (self, 0.0, NONE);
         }
-        let (mut squares, mut farthest, mut odd) = (0.0_f32, 0.0_f32, Oddity::Course);
-        let mut off = features;
-        for (i, ((off, usual), spread)) in
-            off.iter_mut().zip(self.usual).zip(self.spread).enumerate()
-        {
-            *off -= usual;
-            let deviations = if spread > 0.0 {
-                (*off / (NORMAL * spread)).clamp(-FAR, FAR)
-            } else if *off == 0.0 {
-                0.0
-            } else {
-                FAR
-            };
-            let square = deviations * deviations;
-            squares += square;
-            if square > farthest {
-                farthest = square;
-                odd = match (i >= LIVELY, deviations > 0.0) {
-                    (false, _) => Oddity::Course,
-                    (true, true) => Oddity::Lively,
-                    (true, false) => Oddity::Calm,
-                };
-            }
-        }
-        let distance = squares.sqrt();
+        let (usual, spread) = (parted(&self.usual), parted(&self.spread));
+        let [courses, livelinesses] = features;
+        let off = [courses - usual[0], livelinesses - usual[1]];
+        let deviations = [deviations(off[0], spread[0]), deviations(off[1], spread[1])];
+        let squares = deviations.map(|each| (each * each).to_array());
+        let [one, two, three, four] = squares[0];
+        let [five, six, ..] = squares[1];
+        let distance = (one + two + three + four + five + six).sqrt();
         let taught = if n > SETTLED && distance > FEATURE_CLIP {
             FEATURE_CLIP / distance
         } else {
             1.0
         };
-        let rate = (1.0 / n as f32).max(FEATURE_RATE);
-        for ((off, usual), spread) in off.iter().zip(&mut self.usual).zip(&mut self.spread) {
-            let off = off * taught;
-            *usual = flushed(*usual + rate * off);
-            *spread = flushed(*spread + rate * (off.abs() - *spread));
-        }
+        let rate = f32x4::splat((1.0 / n as f32).max(FEATURE_RATE));
+        let off = off.map(|off| off * f32x4::splat(taught));
+        let learnt = |usual: f32x4, off: f32x4| flushed_each(usual + rate * off);
+        let spread_of =
+            |spread: f32x4, off: f32x4| flushed_each(spread + rate * (off.abs() - spread));
+        self.usual = joined([learnt(usual[0], off[0]), learnt(usual[1], off[1])]);
+        self.spread = joined([spread_of(spread[0], off[0]), spread_of(spread[1], off[1])]);
         let centre = self.centre + f64::from(std::mem::take(&mut self.usual[LEVEL]));
         self.centre = centre.clamp(-f64::from(STATE_FARTHEST), f64::from(STATE_FARTHEST));
         let distance = if n > KNOWN { distance.min(FAR) } else { 0.0 };
-        (self, distance, odd)
+        (self, distance, deviations.map(f32x4::to_array))
     }
+}
+
+/// Features in lanes.
+#[inline(always)]
+fn parted(features: &[f32; FEATURES]) -> [f32x4; 2] {
+    let [one, two, three, four, five, six] = *features;
+    [
+        f32x4::from([one, two, three, four]),
+        f32x4::from([five, six, 0.0, 0.0]),
+    ]
+}
+
+/// Features out of lanes.
+#[inline(always)]
+fn joined(lanes: [f32x4; 2]) -> [f32; FEATURES] {
+    let [[one, two, three, four], [five, six, ..]] = lanes.map(f32x4::to_array);
+    [one, two, three, four, five, six]
+}
+
+/// How many standard deviations features are off, whose mean deviations are `spread`.
+#[inline(always)]
+fn deviations(off: f32x4, spread: f32x4) -> f32x4 {
+    let (zero, far) = (f32x4::splat(0.0), f32x4::splat(FAR));
+    let unknown = off.simd_eq(zero).select(zero, far);
+    let known = within(off / (f32x4::splat(NORMAL) * spread), far);
+    spread.simd_gt(zero).select(known, unknown)
 }
