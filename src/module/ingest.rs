@@ -66,7 +66,9 @@ pub(crate) fn decide(ctx: Ctx, given: &Given<'_>, outcome: &mut Outcome) -> Resu
 /// Does what follows from a reading.
 fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Outcome) {
     let heard = Audience::hears(ctx, flags);
-    let archived = if flags.is_pressed() {
+    let archived = if !taken.archive {
+        Archived::No
+    } else if flags.is_pressed() {
         archive(ctx, given, taken)
     } else {
         archive_in_time(ctx, given, taken, heard)
@@ -76,7 +78,9 @@ fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Ou
     } else if given.source.is_none() {
         count_as_change(ctx);
     }
-    tell(ctx, given, taken, outcome);
+    if outcome.transition.is_some() {
+        tell(ctx, given, taken, outcome);
+    }
 }
 
 /// What lets a reading be taken in while the command that brings it is not over yet: the sensor is known, so that no key need be
@@ -101,7 +105,12 @@ impl Early {
     }
 
     /// Where the sensor of a reading is, if it is known and nothing can be said against the reading.
-    pub(crate) fn seek(&self, db: c_int, sensor: &[u8], reading: Reading) -> Option<Sought> {
+    pub(crate) fn seek<'a>(
+        &self,
+        db: c_int,
+        sensor: &'a [u8],
+        reading: Reading,
+    ) -> Option<Sought<'a>> {
         When::At(reading.at)
             .resolve(self.now, self.max_future)
             .ok()?;
@@ -116,7 +125,7 @@ impl Early {
         ctx: Ctx,
         given: &Given<'_>,
         reading: Reading,
-        sought: Sought,
+        sought: Sought<'_>,
     ) -> Option<Due> {
         let mut outcome = Outcome::default();
         let taken = match take(ctx, given, reading, Some(self.now), sought, &mut outcome) {
@@ -477,11 +486,11 @@ fn take(
     given: &Given<'_>,
     reading: Reading,
     arrival: Option<Timestamp>,
-    sought: Sought,
+    sought: Sought<'_>,
     outcome: &mut Outcome,
 ) -> Result<Taken, Error> {
     let sensor = given.sensor;
-    let (name, db) = (sensor.bytes(), ctx.db());
+    let (name, db) = (sought.key, sought.db);
     let mut key = None;
     let model = sought.open(ctx, sensor, &mut key)?;
     let mut timed = false;

@@ -49,14 +49,26 @@ enum Pause {
 
 impl Known {
     /// Looks for a sensor.
-    pub(crate) fn seek(&mut self, flags: Flags, db: c_int, key: &[u8], now: Timestamp) -> Sought {
+    pub(crate) fn seek<'a>(
+        &mut self,
+        flags: Flags,
+        db: c_int,
+        key: &'a [u8],
+        now: Timestamp,
+    ) -> Sought<'a> {
+        let nowhere = Sought {
+            db,
+            key,
+            place: None,
+            model: None,
+        };
         if flags.can_lose_keys() {
-            return Sought::default();
+            return nowhere;
         }
         let tag = self.cache.tag(db, key);
         let turn = (now.millis() >> TURN) as u16;
         if self.pause.is_some() && !self.goes_on(turn) {
-            return Sought::default();
+            return nowhere;
         }
         let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
         #[cfg(debug_assertions)]
@@ -64,6 +76,8 @@ impl Known {
             self.found += u64::from(model.is_some());
         }
         Sought {
+            db,
+            key,
             place: Some(Place { tag, turn }),
             model: model.map(|found| ptr::with_exposed_provenance_mut((found >> 16) as usize)),
         }
@@ -140,9 +154,10 @@ fn most() -> usize {
     (heap::bytes() / SHARE).min(sensors.saturating_mul(EACH))
 }
 
-/// Where a sensor is to be found.
-#[derive(Default)]
-pub(crate) struct Sought {
+/// A sensor, and where it is to be found.
+pub(crate) struct Sought<'a> {
+    pub(crate) db: c_int,
+    pub(crate) key: &'a [u8],
     /// Where it may be noted; `None`: nowhere.
     place: Option<Place>,
     model: Option<*mut Model>,
@@ -153,7 +168,7 @@ struct Place {
     turn: u16,
 }
 
-impl Sought {
+impl Sought<'_> {
     /// Whether its model is known, so that its key exists.
     pub(crate) fn is_known(&self) -> bool {
         self.model.is_some()
