@@ -34,7 +34,7 @@ use crate::fence::guard;
 use crate::hook::{self, Captured};
 use crate::moving::{self, OnTheMove, Slot};
 use crate::search::{self, Search};
-use crate::server::{Called, Ctx, Entries, Entry, Key, Mode, Served, Str, borrowed};
+use crate::server::{self, Called, Ctx, Entries, Entry, Key, Mode, Served, Str, borrowed};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 
@@ -193,7 +193,7 @@ pub(crate) fn note_all(ctx: Ctx) {
 
 /// The same for some of the streams after that one, which becomes the last of them; whether there are more.
 fn note_some(ctx: Ctx, moves: &OnTheMove, after: &mut Option<Place>) -> bool {
-    if moves.is_empty() || !ctx.decides() || ctx.is_paused() {
+    if moves.is_empty() || !ctx.decides() || server::is_paused() {
         *after = None;
         return false;
     }
@@ -241,7 +241,7 @@ fn note(ctx: Ctx, place: &Place) {
 
 /// A MIGRATE is about to run: what is searched for and leaves is to be read where it arrives, from where it would be here.
 pub(crate) fn send(ctx: Ctx, keys: &[Vec<u8>]) {
-    if with(|state| state.searches.is_empty()) || !ctx.decides() || ctx.is_paused() {
+    if with(|state| state.searches.is_empty()) || !ctx.decides() || server::is_paused() {
         return;
     }
     let (db, moves) = (ctx.db(), moving::on_the_move(ctx));

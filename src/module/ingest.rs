@@ -363,7 +363,7 @@ fn archive_in_time(ctx: Ctx, given: &Given<'_>, taken: &Taken, heard: bool) -> A
 /// What a master sends does not wait if the series can expire. It has not until the master says so; but by this server's
 /// clock it may have, and then only the master's own commands see it.
 fn put_off(ctx: Ctx, given: &Given<'_>, taken: &Taken, heard: bool, sent: bool) -> Option<Waits> {
-    if !taken.newest {
+    if !taken.newest || !samples::may(ctx) {
         return None;
     }
     let words = words(ctx, given, taken);

@@ -15,7 +15,7 @@ use anomaly_core::units::Timestamp;
 use redis_module::raw;
 
 use crate::fence::guard;
-use crate::server::{Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
+use crate::server::{self, Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
 use crate::{backlog, datatype, effects, known, moving, samples, silence};
 
@@ -432,7 +432,7 @@ pub(crate) fn pass_on_rules_due(ctx: Ctx) {
     if !with(|state| state.rules_due) {
         return;
     }
-    if ctx.is_paused() {
+    if server::is_paused() {
         return ctx.after(0, on_rules_due);
     }
     with(|state| state.rules_due = false);

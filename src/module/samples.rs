@@ -6,7 +6,8 @@
 //! a save without a fork, of which the server does.
 //!
 //! A reading is passed on to replicas and the AOF at once, sample and all: nothing that is acknowledged is lost. Nothing waits
-//! in a transaction, a script or while a file is loaded, whose commands no filter need see.
+//! in a transaction, a script or while a file is loaded, whose commands no filter need see; nor when clients were paused, until
+//! what they sent meanwhile has run, for it is not seen again.
 
 use std::ffi::{c_int, c_void};
 use std::time::Instant;
@@ -18,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::effects::{self, Policy, Words};
 use crate::fence::guard;
-use crate::server::{Ctx, Key, OwnCtx, OwnedStr, Str, api};
+use crate::server::{self, Ctx, Key, OwnCtx, OwnedStr, Str, api};
 use crate::state::with;
 
 /// So many are written together: what one has to wait for then is 0.1 ms of work.
@@ -58,8 +59,19 @@ pub(crate) struct Waiting {
     awake: bool,
     /// They are being written.
     writing: bool,
+    /// Commands may run that were seen long before.
+    postponed: Option<Postponed>,
     /// Series that have left the keyspace since that began.
     gone: Vec<(c_int, Vec<u8>)>,
+}
+
+/// Clients were paused: what they sent meanwhile is not seen again when it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Postponed {
+    /// They may be still.
+    Now,
+    /// No longer, and by now it is running.
+    Over,
 }
 
 impl Waiting {
@@ -100,6 +112,16 @@ impl Waits {
     }
 }
 
+/// Whether samples may wait: whatever runs from now on is seen before it does.
+pub(crate) fn may(ctx: Ctx) -> bool {
+    if with(|state| state.samples.ctx.is_none()) {
+        listen(ctx);
+        // What runs next may have come before that.
+        postpone();
+    }
+    with(|state| state.samples.postponed.is_none())
+}
+
 /// Has the sample of a reading wait, which is the newest of its sensor. `exists`: the series is there.
 pub(crate) fn wait(
     ctx: Ctx,
@@ -108,9 +130,6 @@ pub(crate) fn wait(
     exists: bool,
     reading: Reading,
 ) -> Waits {
-    if with(|state| state.samples.ctx.is_none()) {
-        listen(ctx);
-    }
     let due = Due {
         db: ctx.db(),
         sensor: words.sensor.hold(),
@@ -268,10 +287,14 @@ fn listen(ctx: Ctx) {
 }
 
 unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
-    if with(|state| state.samples.due.is_empty()) {
+    let paused = server::is_paused();
+    if !paused && with(|state| state.samples.due.is_empty()) {
         return;
     }
     guard((), || {
+        if paused {
+            postpone();
+        }
         // SAFETY: the server gives a live command, whose words live as long.
         let word = |at: c_int| unsafe {
             let word = api!(RedisModule_CommandFilterArgGet(filter, at));
@@ -279,6 +302,38 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         };
         if !is_reading(word(0).unwrap_or_default(), || word(1).unwrap_or_default()) {
             settle();
+        }
+    });
+}
+
+/// Lets no sample wait until what clients send while they are paused has run.
+fn postpone() {
+    let begins = with(|state| {
+        let samples = &mut state.samples;
+        let before = samples.postponed.replace(Postponed::Now);
+        samples.ctx.filter(|_| before.is_none())
+    });
+    if let Some(own) = begins {
+        own.ctx().after(WAIT, on_pause);
+    }
+}
+
+/// When they are no longer paused, the server has what they sent run before the next timer.
+unsafe extern "C" fn on_pause(ctx: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    guard((), || {
+        let paused = server::is_paused();
+        let goes_on = with(|state| {
+            let postponed = &mut state.samples.postponed;
+            *postponed = match *postponed {
+                _ if paused => Some(Postponed::Now),
+                Some(Postponed::Now) => Some(Postponed::Over),
+                _ => None,
+            };
+            postponed.is_some()
+        });
+        if goes_on {
+            // SAFETY: the server gives a live context.
+            unsafe { Ctx::new(ctx) }.after(WAIT, on_pause);
         }
     });
 }

@@ -166,12 +166,6 @@ impl Ctx {
             == Some(b"1")
     }
 
-    /// Whether nothing may be passed on, since a failover is being prepared: the server would take that for a bug and end.
-    pub(crate) fn is_paused(self) -> bool {
-        // SAFETY: takes no arguments and has no effect.
-        unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
-    }
-
     /// Whether `maxmemory` is reached.
     pub(crate) fn is_out_of_memory(self) -> bool {
         self.flags() & raw::REDISMODULE_CTX_FLAGS_OOM != 0
@@ -179,7 +173,7 @@ impl Ctx {
 
     /// Whether work of our own choosing may write now: no failover is being prepared, and there is memory.
     pub(crate) fn may_write(self) -> bool {
-        !self.is_paused() && !self.is_out_of_memory()
+        !super::is_paused() && !self.is_out_of_memory()
     }
 
     /// Whether the server takes writes from clients: it does not where it lacks the replicas that it wants, or cannot save.

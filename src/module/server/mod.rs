@@ -52,6 +52,13 @@ pub(crate) fn version() -> (u32, u32) {
     (version >> 16, version >> 8 & 0xff)
 }
 
+/// Whether clients are paused, and nothing may be passed on, since a failover is being prepared: the server would take that for a bug
+/// and end.
+pub(crate) fn is_paused() -> bool {
+    // SAFETY: takes no arguments and has no effect.
+    unsafe { { raw::RedisModule_AvoidReplicaTraffic }.is_none_or(|asked| asked() != 0) }
+}
+
 /// Refuses servers that are too old, before anything they lack is called.
 pub(crate) fn check_version() -> Result<(), String> {
     let (major, minor) = version();
