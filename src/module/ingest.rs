@@ -208,12 +208,16 @@ impl<'a> Batch<'a> {
         let (ctx, flags) = (self.ctx, self.flags);
         let heard = Audience::hears(ctx, flags);
         let archives = effects::archives() && self.taken.iter().any(|(_, taken)| taken.archive);
-        if !heard && !archives && self.told.is_empty() {
+        let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
+        let archived = if archives && together {
+            self.archive()
+        } else {
+            Vec::new()
+        };
+        if !heard && self.told.is_empty() && (together || !archives) {
             self.taken.drain(..).for_each(|_| count_as_change(ctx));
             return;
         }
-        let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
-        let archived = if together { self.archive() } else { Vec::new() };
         let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
         let quiet = Outcome::default();
         for (at, (given, taken)) in self.taken.drain(..).enumerate() {
