@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anomaly_tests::{Server, args, assert_same, call_many, int, list, text, wait_until};
+use anomaly_tests::{Args, Server, args, assert_same, call_many, int, list, text, wait_until};
 
 use crate::samples::assert_replica_and_file_agree;
 
@@ -103,6 +103,17 @@ fn a_series_of_another_policy_is_the_same_on_the_replica_and_in_the_file() {
     assert_replica_and_file_agree(&mut master, &replica);
 }
 
+fn compaction() -> Args {
+    args![
+        "TS.CREATERULE",
+        "ts:{s}",
+        "down",
+        "AGGREGATION",
+        "avg",
+        1000
+    ]
+}
+
 /// TimeSeries answers a sample twice where its compaction is refused: the answers that follow are those of samples before.
 #[test]
 fn a_compaction_that_is_refused_loses_no_sample_of_others() {
@@ -111,14 +122,7 @@ fn a_compaction_that_is_refused_loses_no_sample_of_others() {
     let before = [
         args!["ANOMALY.ADD", "s", 1000, 1],
         args!["TS.CREATE", "down", "RETENTION", 5],
-        args![
-            "TS.CREATERULE",
-            "ts:{s}",
-            "down",
-            "AGGREGATION",
-            "avg",
-            1000
-        ],
+        compaction(),
         args!["ANOMALY.ADD", "s", 11_000, 1],
         args!["TS.ADD", "down", 1_000_000, 1],
         args!["PING"],
@@ -153,14 +157,7 @@ fn a_sample_that_is_written_again_goes_by_the_policy_of_its_series() {
         add("s", 1000, 1),
         add("low", 1000, 1),
         args!["TS.CREATE", "down", "RETENTION", 5],
-        args![
-            "TS.CREATERULE",
-            "ts:{s}",
-            "down",
-            "AGGREGATION",
-            "avg",
-            1000
-        ],
+        compaction(),
         args!["DEL", "ts:{low}"],
         args!["TS.CREATE", "ts:{low}", "DUPLICATE_POLICY", "MIN"],
         args!["TS.ADD", "ts:{low}", 20_000, 5],

@@ -25,20 +25,16 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // The server's is given fresh memory for what is large, which need not be cleared.
-        // SAFETY: reads a function pointer that the server set.
-        let Some(calloc) = (unsafe { raw::RedisModule_Calloc }) else {
-            // SAFETY: the caller's promise about the layout is passed on.
-            let new = unsafe { self.alloc(layout) };
-            if !new.is_null() {
-                // SAFETY: it is that large.
-                unsafe { new.write_bytes(0, layout.size()) };
-            }
-            return new;
-        };
-        BYTES.fetch_add(layout.size(), Relaxed);
-        // SAFETY: any size is allowed; as with `alloc` a size that is a multiple of the alignment is aligned.
-        unsafe { calloc(1, layout.size().next_multiple_of(layout.align())) }.cast()
+        // What is large is fresh memory, which the server's allocator need not clear.
+        // SAFETY: reads a function pointer, which the server set before anything is allocated. Any size is allowed; as with `alloc`
+        // a size that is a multiple of the alignment is aligned.
+        unsafe {
+            let Some(calloc) = raw::RedisModule_Calloc else {
+                return std::ptr::null_mut();
+            };
+            BYTES.fetch_add(layout.size(), Relaxed);
+            calloc(1, layout.size().next_multiple_of(layout.align())).cast()
+        }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {

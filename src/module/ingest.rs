@@ -85,7 +85,6 @@ fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Ou
 
 /// What lets a reading be taken in while the command that brings it is not over yet: the sensor is known, so that no key need be
 /// opened, and nothing of what follows has to be written then. See [`crate::hook`].
-#[derive(Clone, Copy)]
 pub(crate) struct Early {
     flags: Flags,
     now: Timestamp,
@@ -121,6 +120,18 @@ impl Early {
     /// Takes in a reading of such a sensor. What follows from it is due when the command is over, unless there is nothing:
     /// `None`.
     pub(crate) fn take(
+        &self,
+        ctx: Ctx,
+        given: &Given<'_>,
+        reading: Reading,
+        sought: Sought<'_>,
+    ) -> Option<Due> {
+        // What is left undone by a panic is a dead letter, as it is of a reading that is taken in later.
+        let taken = fence::caught(|| self.take_in(ctx, given, reading, sought));
+        taken.unwrap_or(Some(Due(Err(Error::Broken))))
+    }
+
+    fn take_in(
         &self,
         ctx: Ctx,
         given: &Given<'_>,

@@ -59,11 +59,9 @@ impl Kept {
         if reply.is_null() {
             return None;
         }
-        // SAFETY: a live reply, freed only here, where it is not kept; what it is sent as lives as long.
+        // SAFETY: a live reply, freed only here, where it is not kept.
         unsafe {
-            let mut len = 0;
-            let start = api!(RedisModule_CallReplyProto(reply, &raw mut len));
-            if !start.is_null() && std::slice::from_raw_parts(start.cast::<u8>(), len) == expected {
+            if protocol(reply) == expected {
                 return Some(Self(reply));
             }
             api!(RedisModule_FreeCallReply(reply));
@@ -84,17 +82,27 @@ pub(super) fn read<T: Default>(
     if reply.is_null() {
         return T::default();
     }
-    // SAFETY: a live reply, freed once and not used after; what it is sent as lives as long.
+    // SAFETY: a live reply, freed once and not used after.
     unsafe {
-        let mut len = 0;
-        let protocol = api!(RedisModule_CallReplyProto(reply, &raw mut len));
-        let protocol = if protocol.is_null() {
-            &[]
-        } else {
-            std::slice::from_raw_parts(protocol.cast(), len)
-        };
-        let read = read(protocol);
+        let read = read(protocol(reply));
         api!(RedisModule_FreeCallReply(reply));
         read
+    }
+}
+
+/// What a reply is sent as.
+///
+/// # Safety
+/// The reply must be live, and outlive `'a`.
+unsafe fn protocol<'a>(reply: *mut raw::RedisModuleCallReply) -> &'a [u8] {
+    let mut len = 0;
+    // SAFETY: promised by the caller; what it is sent as lives as long.
+    unsafe {
+        let start = api!(RedisModule_CallReplyProto(reply, &raw mut len));
+        if start.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts(start.cast(), len)
+        }
     }
 }
