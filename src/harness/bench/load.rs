@@ -53,6 +53,15 @@ impl Kind {
         }
     }
 
+    /// So much of a run that each sensor has had its turn, and at most all of it.
+    pub(crate) fn one_turn(self, size: Size, sensors: usize) -> Size {
+        let of_batch = size.connections * size.pipeline * self.keys_and_each().0;
+        Size {
+            batches: size.batches.min(sensors.div_ceil(of_batch)),
+            ..size
+        }
+    }
+
     fn keys_and_each(self) -> (usize, usize) {
         match self {
             Self::TsMadd(keys) => (keys, 1),

@@ -300,11 +300,21 @@ impl Entrant {
     fn run(&mut self, host: &mut Host, pipeline: usize, round: usize) -> anyhow::Result<Run> {
         let kind = self.who.kind;
         let size = size(self.who, pipeline, self.sensors);
+        let warming = self.fleet.works(kind.one_turn(size, self.sensors));
         let works = self.fleet.works(size);
-        let readings = (size.connections * size.pipeline * size.batches * kind.readings()) as u64;
+        let of = |works: &[Work]| -> u64 {
+            let commands = works
+                .iter()
+                .map(|work| work.commands * work.ends.len() as u64);
+            commands.sum::<u64>() * kind.readings() as u64
+        };
+        let readings = of(&works);
         let before = self.told(host)?;
 
-        host.lines(size.connections)?;
+        // What the others' turns have driven out of the caches comes back, as it is where readings keep coming.
+        race(host.lines(size.connections)?, &warming)?;
+        let settled = self.settle(host, Instant::now() + SETTLE)?;
+        anyhow::ensure!(settled, "{} does not come to an end", self.name());
         let spent = host.process.spent()?;
         let began = Instant::now();
         let latencies = race(host.lines(size.connections)?, &works)?;
@@ -313,13 +323,17 @@ impl Entrant {
         let after = host.process.spent()?;
         anyhow::ensure!(settled, "{} does not come to an end", self.name());
 
-        let spikes: u64 = works.iter().map(|work| work.spikes.len() as u64).sum();
+        let all = || warming.iter().chain(&works);
+        let (sent, spikes) = (
+            readings + of(&warming),
+            all().map(|work| work.spikes.len() as u64).sum::<u64>(),
+        );
         let (scored, alerts) = self.told(host)?;
         if let (Some(before), Some(scored)) = (before.0, scored)
-            && scored - before != readings
+            && scored - before != sent
         {
             bail!(
-                "{}: {readings} readings were sent, {} were scored",
+                "{}: {sent} readings were sent, {} were scored",
                 self.name(),
                 scored - before
             );
