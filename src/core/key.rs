@@ -14,6 +14,12 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
 }
 
 fn braced(key: &[u8]) -> Option<&[u8]> {
+    // Most have none, which is seen eight bytes at a time.
+    let (eights, rest) = key.as_chunks::<8>();
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | (*byte == b'{'));
+    if !any(rest) && !eights.iter().any(|eight| any(eight)) {
+        return None;
+    }
     let open = key.iter().position(|b| *b == b'{')?;
     let rest = key.get(open + 1..)?;
     let close = rest.iter().position(|b| *b == b'}')?;
@@ -33,17 +39,17 @@ pub fn series(key: &[u8]) -> Name {
 /// Parts in one. In an array of their length they are copied at once: to extend a vector by each costs as much as to parse a
 /// number.
 pub(crate) fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Name {
-    let len = parts.clone().map(<[u8]>::len).sum();
     let mut short = [0; 64];
-    let Some(mut room) = short.get_mut(..len) else {
-        return parts.flatten().copied().collect();
-    };
-    for part in parts {
-        let Some((here, rest)) = room.split_at_mut_checked(part.len()) else {
-            break;
+    let mut len = 0;
+    for part in parts.clone() {
+        let Some(room) = short
+            .get_mut(len..)
+            .and_then(|room| room.get_mut(..part.len()))
+        else {
+            return parts.flatten().copied().collect();
         };
-        here.copy_from_slice(part);
-        room = rest;
+        room.copy_from_slice(part);
+        len += part.len();
     }
     Name::from_buf_and_len(short, len)
 }

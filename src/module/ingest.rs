@@ -10,13 +10,14 @@ use anomaly_core::alert::{Alert, End, Source};
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
+use anomaly_core::written::Written;
 use anomaly_core::{Error, Profile, Reading, key};
 
 use crate::audience::Audience;
 use crate::effects::{Archived, Policy, Words};
 use crate::known::Sought;
 use crate::samples::Waits;
-use crate::server::{Ctx, Flags, Key, Mode, Str};
+use crate::server::{Argv, Ctx, Flags, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
@@ -252,29 +253,30 @@ impl<'a> Batch<'a> {
     fn archive(&self) -> Vec<Archived> {
         samples::settle();
         let mut archived = Vec::with_capacity(self.taken.len());
-        let together = |taken: &Taken| taken.is_archived() && taken.newest;
+        let together = |taken: &Taken| taken.archive && taken.newest;
         for run in self.taken.chunk_by(|a, b| together(&a.1) == together(&b.1)) {
-            let done = if run.len() > 1 && run.first().is_some_and(|(_, taken)| together(taken)) {
-                let all: Vec<_> = run
-                    .iter()
-                    .map(|(given, taken)| words(self.ctx, given, taken))
-                    .collect();
-                let series: Vec<_> = all.iter().map(Words::series).collect();
-                let samples = series.iter().zip(&all);
-                effects::archive_all(
-                    self.ctx,
-                    samples.map(|(series, words)| [series.borrow(), words.at(), words.value()]),
-                )
-            } else {
-                Vec::new()
+            let written = match run {
+                [(_, first), _, ..] if together(first) => self.archive_all(run),
+                _ => Written::default(),
             };
-            let mut done = done.into_iter();
-            archived.extend(run.iter().map(|(given, taken)| match done.next() {
-                Some(true) => Archived::Yes,
-                _ => archive(self.ctx, given, taken),
+            let each = run.iter().enumerate();
+            archived.extend(each.map(|(at, (given, taken))| {
+                if written.has(at) {
+                    Archived::Yes
+                } else {
+                    archive(self.ctx, given, taken)
+                }
             }));
         }
         archived
+    }
+
+    fn archive_all(&self, run: &[(Given<'a>, Taken)]) -> Written {
+        let mut samples = Argv::with_room(3 * run.len(), run.len());
+        for (given, taken) in run {
+            words(self.ctx, given, taken).into_sample(&mut samples);
+        }
+        effects::archive_all(self.ctx, samples.all())
     }
 }
 

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::effects::{self, Policy, Words};
 use crate::fence::guard;
-use crate::server::{self, Ctx, Key, OwnCtx, OwnedStr, Str, api};
+use crate::server::{self, Argv, Ctx, Key, OwnCtx, OwnedStr, Str, api};
 use crate::state::with;
 
 /// So many are written together: what one has to wait for then is 0.1 ms of work.
@@ -200,17 +200,15 @@ pub(crate) fn settle() {
 }
 
 fn write(ctx: Ctx, all: &[Due]) {
-    let written = effects::archive_all(
-        ctx,
-        all.iter()
-            .map(|due| [due.series.borrow(), due.at.borrow(), due.value.borrow()]),
-    );
-    let mut written = written.into_iter();
+    let mut samples = Argv::with_room(3 * all.len(), 0);
     for due in all {
-        if written.next() != Some(true) {
-            due.write_alone(ctx);
+        for word in [&due.series, &due.at, &due.value] {
+            samples.lend(word.borrow());
         }
     }
+    let written = effects::archive_all(ctx, samples.all());
+    let alone = all.iter().enumerate().filter(|(at, _)| !written.has(*at));
+    alone.for_each(|(_, due)| due.write_alone(ctx));
 }
 
 impl Due {
