@@ -36,6 +36,7 @@ mod settings;
 mod silence;
 mod slices;
 mod state;
+mod verdicts;
 
 use std::ffi::c_int;
 

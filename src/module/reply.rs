@@ -51,12 +51,17 @@ fn keep(ctx: Ctx) {
     with(|state| state.verdicts = Verdicts::Made(kept));
 }
 
-/// `_verdict word`: replies a verdict to the module itself.
+/// `_verdict word`: replies a verdict to the module itself, or a list of it.
 pub(crate) fn of_command(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let known = Verdict::ALL
         .into_iter()
         .find(|verdict| verdict.word().as_bytes() == args.bytes(1));
     match known {
+        Some(Verdict::Normal) if let Some(many) = with(|state| state.lists.making) => {
+            ctx.reply_array(many);
+            (0..many).for_each(|_| ctx.reply_simple(word(Verdict::Normal)));
+            Ok(())
+        }
         Some(verdict) if with(|state| matches!(state.verdicts, Verdicts::Making)) => {
             ctx.reply_simple(word(verdict));
             Ok(())

@@ -30,6 +30,7 @@ use crate::server::Ctx;
 use crate::settings::Settings;
 use crate::silence::{Sweep, Timed};
 use crate::slices::Slices;
+use crate::verdicts::Lists;
 
 /// Counts since the server started, for INFO.
 #[derive(Default)]
@@ -150,6 +151,7 @@ pub(crate) struct State {
     pub(crate) leads: Option<bool>,
     pub(crate) known: Known,
     pub(crate) verdicts: Verdicts,
+    pub(crate) lists: Lists,
     /// Samples that are yet to be written.
     pub(crate) samples: Waiting,
     /// The file of new commands that a rewrite of the AOF has begun lacks the rules.

@@ -10,6 +10,7 @@ use super::{internal, sensor};
 use crate::ingest::{Batch, Given};
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
+use crate::verdicts::List;
 use crate::{effects, ingest, reply, samples, silence};
 
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
@@ -70,7 +71,7 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         ctx.reply_wrong_arity();
         return Ok(());
     }
-    ctx.reply_array(items);
+    let mut replies = List::new(ctx, items);
     let mut full = false;
     timed(items as u64, || {
         let mut batch = Batch::new(ctx, items.min(TOGETHER));
@@ -86,15 +87,16 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
                 Add::item(args.bytes(first + 1), args.bytes(first + 2))
             };
             match item.and_then(|item| batch.take(given(args, first, item)?)) {
-                Ok(verdict) => reply::verdict(ctx, verdict),
+                Ok(verdict) => replies.verdict(verdict),
                 Err(error) => {
                     refused();
-                    ctx.reply_error(&error.to_string());
+                    replies.error(&error.to_string());
                 }
             }
         }
         batch.settle();
     });
+    replies.end();
     Ok(())
 }
 
