@@ -14,10 +14,13 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
 }
 
 fn braced(key: &[u8]) -> Option<&[u8]> {
-    // Most have none, which is seen eight bytes at a time.
-    let (eights, rest) = key.as_chunks::<8>();
+    // Most have none, which is seen eight bytes at a time: the last eight are looked at again, whole.
     let any = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | (*byte == b'{'));
-    if !any(rest) && !eights.iter().any(|eight| any(eight)) {
+    let none = match key.last_chunk::<8>() {
+        Some(last) => !any(last) && !key.as_chunks::<8>().0.iter().any(|eight| any(eight)),
+        None => !any(key),
+    };
+    if none {
         return None;
     }
     let open = key.iter().position(|b| *b == b'{')?;
@@ -42,10 +45,7 @@ pub(crate) fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Name 
     let mut short = [0; 64];
     let mut len = 0;
     for part in parts.clone() {
-        let Some(room) = short
-            .get_mut(len..)
-            .and_then(|room| room.get_mut(..part.len()))
-        else {
+        let Some(room) = short.get_mut(len..len + part.len()) else {
             return parts.flatten().copied().collect();
         };
         room.copy_from_slice(part);
