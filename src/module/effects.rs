@@ -79,6 +79,13 @@ impl<'a> Word<'a> {
             None => words.give(self.made.into_inner().unwrap_or_else(make)),
         }
     }
+
+    fn into_owned(self, make: impl FnOnce() -> OwnedStr) -> OwnedStr {
+        match self.given {
+            Some(given) => given.hold(),
+            None => self.made.into_inner().unwrap_or_else(make),
+        }
+    }
 }
 
 impl<'a> Words<'a> {
@@ -106,9 +113,13 @@ impl<'a> Words<'a> {
         self.source
     }
 
+    pub(crate) fn reading(&self) -> Reading {
+        self.reading
+    }
+
     /// The name of the sensor's series.
     pub(crate) fn series(&self) -> OwnedStr {
-        self.ctx.string(&key::series(self.sensor.bytes()))
+        key::with_series(self.sensor.bytes(), |name| self.ctx.string(name))
     }
 
     pub(crate) fn at(&self) -> Str<'_> {
@@ -117,6 +128,15 @@ impl<'a> Words<'a> {
 
     pub(crate) fn value(&self) -> Str<'_> {
         self.value.get(|| made_of_value(self.ctx, self.reading))
+    }
+
+    /// Time and value, to be kept. There may be a word for that time already.
+    pub(crate) fn into_owned(self, at: Option<OwnedStr>) -> [OwnedStr; 2] {
+        let (ctx, reading) = (self.ctx, self.reading);
+        [
+            at.unwrap_or_else(|| self.at.into_owned(|| made_of_time(ctx, reading))),
+            self.value.into_owned(|| made_of_value(ctx, reading)),
+        ]
     }
 
     /// Adds the words of its sample to those of a TS.MADD.

@@ -396,8 +396,7 @@ fn put_off(ctx: Ctx, given: &Given<'_>, taken: &Taken, heard: bool, sent: bool) 
     if heard && !exists {
         return None;
     }
-    let reading = taken.reading;
-    Some(samples::wait(ctx, &words, series, exists, reading))
+    Some(samples::wait(ctx, words, series, exists))
 }
 
 /// Passes a reading on to whoever hears.

@@ -49,6 +49,20 @@ struct From {
     device: usize,
 }
 
+impl From {
+    /// `stream`: one that may be the same.
+    fn new(ctx: Ctx, source: &Source<'_>, stream: Option<Str<'_>>) -> Self {
+        let stream = stream.filter(|stream| stream.bytes() == source.stream);
+        let mut names = SmallVec::from_slice(source.device);
+        names.extend_from_slice(source.metric);
+        Self {
+            stream: stream.map_or_else(|| ctx.string(source.stream), Str::hold),
+            names,
+            device: source.device.len(),
+        }
+    }
+}
+
 /// All that wait, in the order in which their readings came.
 #[derive(Default)]
 pub(crate) struct Waiting {
@@ -123,29 +137,28 @@ pub(crate) fn may(ctx: Ctx) -> bool {
 }
 
 /// Has the sample of a reading wait, which is the newest of its sensor. `exists`: the series is there.
-pub(crate) fn wait(
-    ctx: Ctx,
-    words: &Words<'_>,
-    series: OwnedStr,
-    exists: bool,
-    reading: Reading,
-) -> Waits {
+pub(crate) fn wait(ctx: Ctx, words: Words<'_>, series: OwnedStr, exists: bool) -> Waits {
+    let (sensor, reading) = (words.sensor.hold(), words.reading());
+    // What is made of entries of one stream mostly has the time and the stream of the one before.
+    let (at, from) = with(|state| {
+        let before = state.samples.due.last();
+        let at = before.filter(|before| before.reading.at == reading.at);
+        let from = words.source().map(|source| {
+            let before = before.and_then(|before| before.from.as_ref());
+            From::new(ctx, source, before.map(|from| from.stream.borrow()))
+        });
+        (at.map(|before| before.at.borrow().hold()), from)
+    });
+    let [at, value] = words.into_owned(at);
     let due = Due {
         db: ctx.db(),
-        sensor: words.sensor.hold(),
+        sensor,
         reading,
         series,
         exists,
-        at: words.at().hold(),
-        value: words.value().hold(),
-        from: words.source().map(|source| {
-            let names = [source.device, source.metric];
-            From {
-                stream: ctx.string(source.stream),
-                names: names.into_iter().flatten().copied().collect(),
-                device: source.device.len(),
-            }
-        }),
+        at,
+        value,
+        from,
     };
     let (waiting, asleep) = with(|state| {
         let samples = &mut state.samples;
