@@ -36,7 +36,6 @@ mod settings;
 mod silence;
 mod slices;
 mod state;
-mod verdicts;
 
 use std::ffi::c_int;
 

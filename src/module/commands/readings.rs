@@ -7,10 +7,9 @@ use anomaly_core::model::Outcome;
 use anomaly_core::units::Timestamp;
 
 use super::{internal, sensor};
-use crate::ingest::{Batch, Given};
+use crate::ingest::{Batch, Given, Taken};
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
-use crate::verdicts::List;
 use crate::{effects, ingest, reply, samples, silence};
 
 /// One in so many commands of readings is timed: reading a clock costs more than a tenth of scoring.
@@ -51,18 +50,24 @@ pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     }
     let add = Add::parse(args.bytes(2), args.bytes(3), args.get(4).map(Str::bytes))
         .inspect_err(|_| refused())?;
-    let mut outcome = Outcome::default();
-    let taken = timed(1, || {
-        ingest::decide(ctx, &given(args, 1, add)?, &mut outcome)
-    })
-    .inspect_err(|_| refused())?;
-    match &taken.profile {
-        Some(profile) if add.explain => {
-            reply::send(ctx, &add::explained(taken.reading, &outcome, profile));
-        }
-        _ => reply::verdict(ctx, outcome.verdict),
+    let (mut outcome, mut taken) = (Outcome::default(), Taken::default());
+    let given = given(args, 1, add)?;
+    timed(1, || ingest::decide(ctx, &given, &mut outcome, &mut taken))
+        .inspect_err(|_| refused())?;
+    if add.explain {
+        explain(ctx, &outcome, &taken);
+    } else {
+        reply::verdict(ctx, outcome.verdict);
     }
     Ok(())
+}
+
+#[inline(never)]
+fn explain(ctx: Ctx, outcome: &Outcome, taken: &Taken) {
+    match &taken.profile {
+        Some(profile) => reply::send(ctx, &add::explained(taken.reading, outcome, profile)),
+        None => reply::verdict(ctx, outcome.verdict),
+    }
 }
 
 pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
@@ -71,7 +76,7 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         ctx.reply_wrong_arity();
         return Ok(());
     }
-    let mut replies = List::new(ctx, items);
+    let mut replies = reply::Array::new(ctx, items);
     let mut full = false;
     timed(items as u64, || {
         let mut batch = Batch::new(ctx, items.min(TOGETHER));
@@ -95,8 +100,8 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
             }
         }
         batch.settle();
+        replies.end();
     });
-    replies.end();
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(crate) use watched::Stream;
 
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
-use crate::ingest::{self, Due, Early, Given};
+use crate::ingest::{self, Due, Early, Given, Taken};
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
@@ -332,7 +332,7 @@ fn decide(
     let given = given(sensor.borrow(), entry, found, &source);
     let decided = match due {
         Some(due) => due.follow(ctx, &given),
-        None => ingest::decide(ctx, &given, &mut Outcome::default()).map(|_| ()),
+        None => ingest::decide(ctx, &given, &mut Outcome::default(), &mut Taken::default()),
     };
     decided.inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {
