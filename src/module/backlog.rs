@@ -34,7 +34,7 @@ use crate::fence::guard;
 use crate::hook::{self, Captured};
 use crate::moving::{self, OnTheMove, Slot};
 use crate::search::{self, Search};
-use crate::server::{self, Called, Ctx, Entries, Entry, Key, Mode, Served, Str, borrowed};
+use crate::server::{self, Called, Ctx, Entries, Fields, Key, Mode, Served, Str, borrowed};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 
@@ -323,14 +323,14 @@ fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Optio
             let key = Key::open(ctx, name.borrow(), Mode::Look);
             Entries::from(&key, cursor.next).map_or((Vec::new(), true), some)
         };
-        for (id, entry) in entries {
+        for (id, fields) in entries {
             let after = id.next();
             let captured = Captured {
                 early: None,
                 db: *db,
                 stream: name.borrow().hold(),
                 watched: Rc::clone(&watched),
-                entry,
+                entry: watched.entry(id, fields),
             };
             hook::take_in(ctx, &captured);
             cursor.read += 1;
@@ -346,14 +346,14 @@ fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Optio
 }
 
 /// Some of what is left of a stream, and whether that is all.
-fn some(mut left: Entries<'_>) -> (Vec<(StreamId, Entry)>, bool) {
-    let (mut entries, mut fields) = (Vec::new(), 0);
-    while entries.len() < BATCH && fields < FIELDS {
-        let Some((id, entry)) = left.next() else {
+fn some(mut left: Entries<'_>) -> (Vec<(StreamId, Fields)>, bool) {
+    let (mut entries, mut all) = (Vec::new(), 0);
+    while entries.len() < BATCH && all < FIELDS {
+        let Some((id, fields)) = left.next() else {
             return (entries, true);
         };
-        fields += entry.fields.len() / 2;
-        entries.push((id, entry));
+        all += fields.len() / 2;
+        entries.push((id, fields));
     }
     (entries, false)
 }

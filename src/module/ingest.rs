@@ -128,7 +128,7 @@ impl Early {
     ) -> Option<Due> {
         // What is left undone by a panic is a dead letter, as it is of a reading that is taken in later.
         let taken = fence::caught(|| self.take_in(ctx, given, reading, sought));
-        taken.unwrap_or(Some(Due(Err(Error::Broken))))
+        taken.unwrap_or_else(|| Some(Due::of(Err(Error::Broken))))
     }
 
     fn take_in(
@@ -141,7 +141,7 @@ impl Early {
         let mut outcome = Outcome::default();
         let taken = match take(ctx, given, reading, Some(self.now), sought, &mut outcome) {
             Ok(taken) => taken,
-            Err(error) => return Some(Due(Err(error))),
+            Err(error) => return Some(Due::of(Err(error))),
         };
         if outcome.transition.is_none() {
             if !taken.is_archived() {
@@ -153,17 +153,22 @@ impl Early {
                 _ => {}
             }
         }
-        Some(Due(Ok((taken, outcome))))
+        Some(Due::of(Ok((taken, outcome))))
     }
 }
 
 /// What follows from a reading that was taken in early.
-pub(crate) struct Due(Result<(Taken, Outcome), Error>);
+pub(crate) struct Due(Box<Result<(Taken, Outcome), Error>>);
 
 impl Due {
+    #[cold]
+    fn of(what: Result<(Taken, Outcome), Error>) -> Self {
+        Self(Box::new(what))
+    }
+
     /// Does it, now that the command is over.
     pub(crate) fn follow(&self, ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
-        match &self.0 {
+        match &*self.0 {
             Ok((taken, outcome)) => {
                 follow(ctx, ctx.asked(), given, taken, outcome);
                 Ok(())

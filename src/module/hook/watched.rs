@@ -9,6 +9,7 @@
 //! that were looked at. Everywhere else, after every such event, and where the clock is behind, the id is read as before.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::watch::Watch;
 use redis_module::raw;
 
-use crate::server::{self, Ctx};
+use super::entry::{Entry, halves};
+use crate::server::{self, Ctx, Fields};
 use crate::state::State;
 
 /// Redis 7.2 and 7.4 and Valkey 8.0 keep the rule, and tell of everything else that raises a last id. (Redis 8.0 has a module of
@@ -46,12 +48,36 @@ const LONGEST: usize = 1024;
 pub(crate) struct Stream {
     pub(crate) watch: Arc<Watch>,
     /// That of its newest entry, as the watch reads it.
-    pub(super) shape: RefCell<Shape>,
+    shape: RefCell<Rc<Shape>>,
     /// The stream's last id is not above this one, in that database.
     last: Cell<Option<(c_int, StreamId)>>,
 }
 
 impl Stream {
+    /// What its watch makes of an entry with fields of these names.
+    pub(super) fn shape<'a>(&self, names: impl Iterator<Item = &'a [u8]> + Clone) -> Rc<Shape> {
+        let mut kept = self.shape.borrow_mut();
+        if kept.is_of(names.clone()) {
+            return Rc::clone(&kept);
+        }
+        let shape = Rc::new(Shape::new(&self.watch, names));
+        if shape.is_kept() {
+            *kept = Rc::clone(&shape);
+        }
+        shape
+    }
+
+    /// An entry that was read from it.
+    pub(crate) fn entry(&self, id: StreamId, fields: Fields) -> Entry {
+        let (names, values) = halves(fields);
+        Entry {
+            id: Some(id),
+            ms: None,
+            shape: self.shape(names.iter().map(|name| name.borrow().bytes())),
+            values,
+        }
+    }
+
     /// The milliseconds of the id that the `*` of the XADD that is under way has become, where that can be known. Whatever
     /// was known of the last id is not known any more.
     pub(super) fn chosen(&self, db: c_int, now: Timestamp) -> Option<u64> {
@@ -84,30 +110,76 @@ pub(super) fn is_known(ctx: Ctx, cluster: bool) -> bool {
         && ctx.modules().is_some_and(|names| names.iter().all(others))
 }
 
+/// Streams that have been added to, and those of them that a watch reads.
+#[derive(Default)]
+pub(crate) struct Streams {
+    known: HashMap<Vec<u8>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
+    /// The watches' then.
+    epoch: u32,
+    /// The known one that was asked for last. Mostly it is the next as well.
+    last: Option<(Vec<u8>, Rc<Stream>)>,
+}
+
+impl Streams {
+    /// Which are read is to be found out again.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+        self.last = None;
+    }
+
+    /// How many of them a watch reads.
+    pub(crate) fn watched(&self) -> usize {
+        self.known.values().flatten().count()
+    }
+}
+
 impl State {
     /// The stream of that name, if a watch reads it; never one of those that the module writes.
+    #[inline]
     pub(crate) fn watched(&mut self, stream: &[u8]) -> Option<Rc<Stream>> {
+        match &self.streams.last {
+            Some((name, last)) if name == stream && self.streams.epoch == self.watches.epoch() => {
+                Some(Rc::clone(last))
+            }
+            _ => self.watched_other(stream),
+        }
+    }
+
+    #[inline(never)]
+    fn watched_other(&mut self, stream: &[u8]) -> Option<Rc<Stream>> {
         if self.watches.is_empty() {
             return None;
         }
-        if self.streams_epoch != self.watches.epoch() || self.streams.len() >= REMEMBERED {
+        let epoch = self.watches.epoch();
+        if self.streams.epoch != epoch || self.streams.known.len() >= REMEMBERED {
             self.streams.clear();
-            self.streams_epoch = self.watches.epoch();
+            self.streams.epoch = epoch;
         }
-        if let Some(known) = self.streams.get(stream) {
-            return known.clone();
-        }
-        let found = self.found(stream);
-        if stream.len() <= LONGEST {
-            self.streams.insert(stream.to_vec(), found.clone());
+        let found = match self.streams.known.get(stream) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.found(stream);
+                if stream.len() > LONGEST {
+                    return found;
+                }
+                self.streams.known.insert(stream.to_vec(), found.clone());
+                found
+            }
+        };
+        if let Some(found) = &found {
+            let (mut name, _) = self.streams.last.take().unzip();
+            let name = name.get_or_insert_default();
+            name.clear();
+            name.extend_from_slice(stream);
+            self.streams.last = Some((std::mem::take(name), Rc::clone(found)));
         }
         found
     }
 
     /// The same for one of very many, each of which is asked for once: they are not remembered for that.
     pub(crate) fn watched_once(&self, stream: &[u8]) -> Option<Rc<Stream>> {
-        let known = self.streams.get(stream);
-        let known = known.filter(|_| self.streams_epoch == self.watches.epoch());
+        let known = self.streams.known.get(stream);
+        let known = known.filter(|_| self.streams.epoch == self.watches.epoch());
         known.cloned().unwrap_or_else(|| self.found(stream))
     }
 
@@ -125,7 +197,7 @@ impl State {
 
     /// The last id of that stream may be any, whatever the database.
     pub(crate) fn forget_last_id(&mut self, stream: &[u8]) {
-        if let Some(Some(stream)) = self.streams.get(stream) {
+        if let Some(Some(stream)) = self.streams.known.get(stream) {
             stream.forget();
         }
     }
@@ -133,6 +205,7 @@ impl State {
     /// The last id of every stream may be any.
     pub(crate) fn forget_last_ids(&mut self) {
         self.streams
+            .known
             .values()
             .flatten()
             .for_each(|stream| stream.forget());

@@ -1,6 +1,7 @@
 //! Commands before they run, and the clients that send them.
 
 use std::ffi::c_int;
+use std::ptr;
 
 use redis_module::raw;
 
@@ -54,6 +55,13 @@ impl Filtered {
 pub(crate) struct Client(pub(crate) u64);
 
 impl Client {
+    /// Whether there is such a client.
+    pub(crate) fn is_there(self) -> bool {
+        // SAFETY: without a place for it nothing is told but whether there is.
+        let found = unsafe { api!(RedisModule_GetClientInfoById(ptr::null_mut(), self.0)) };
+        found == OK
+    }
+
     fn flags(self) -> u32 {
         let mut info = raw::RedisModuleClientInfoV1 {
             version: u64::from(raw::REDISMODULE_CLIENTINFO_VERSION),
