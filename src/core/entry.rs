@@ -59,7 +59,7 @@ pub type Item<'a> = Result<EntryReading<'a>, BadEntry>;
 
 /// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
 /// entry stands alone. There is always at least one of either. The milliseconds of its id may be unknown where
-/// [`Shape::finds_time`]. The shape must have been made by this watch, and has the names of the values.
+/// [`Shape::finds_time`]. The shape must be of this watch and stream, and of the names of these values.
 #[must_use]
 pub fn read<'a>(
     watch: &Watch,
@@ -124,7 +124,7 @@ fn read_each<'a>(
     };
     let mut items = Items::new();
     let Some(json) = watch.json() else {
-        let readable = shape.readable().filter_map(plain);
+        let readable = shape.readable().iter().copied().filter_map(plain);
         if let Err(reason) = entry.readings(outside, readable, &mut items) {
             items.clear();
             items.push(whole(reason));

@@ -20,10 +20,6 @@ fn pairs<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])> {
         .collect()
 }
 
-fn names<'a>(fields: &[(&'a [u8], &'a [u8])]) -> impl Iterator<Item = &'a [u8]> + Clone {
-    fields.iter().map(|(name, _)| *name)
-}
-
 /// With what was kept of entries before, as long as it fits.
 fn read_with(
     watch: &Watch,
@@ -33,8 +29,9 @@ fn read_with(
     cluster: bool,
     shape: &mut Shape,
 ) -> Items<'static> {
-    if !shape.is_of(names(fields)) {
-        *shape = Shape::new(watch, names(fields));
+    let names: Vec<&[u8]> = fields.iter().map(|(name, _)| *name).collect();
+    if !shape.is_of(names.len(), |at| names[at]) {
+        *shape = Shape::new(watch, stream, &names);
     }
     assert_eq!(shape.len(), fields.len());
     let values: Vec<&[u8]> = fields.iter().map(|(_, value)| *value).collect();

@@ -38,7 +38,7 @@ pub struct Common<'a> {
 
 /// Reads the entry with these values, if all of it can be, outside a cluster: its readings, in its order, are added to `found`.
 /// `None`: something is bad, or not usual, and what was found counts for nothing. The milliseconds of its id may be
-/// unknown where [`Shape::finds_time`]. The shape must have been made by this watch.
+/// unknown where [`Shape::finds_time`]. The shape must be of this watch and stream, and of the names of these values.
 #[inline]
 pub fn read<'a>(
     watch: &Watch,
@@ -62,8 +62,7 @@ pub fn read<'a>(
         device,
         at: at.ok()?,
     };
-    let mut add = |metric: &'a [u8], field: usize, value: f64| {
-        let key = template.render(device, metric, stream);
+    let mut add = |key: Key, metric: &'a [u8], field: usize, value: f64| {
         found.push(Plain {
             key,
             metric,
@@ -76,12 +75,18 @@ pub fn read<'a>(
         Usual::Pair(metric, field) => {
             let metric = value(metric);
             let number = number(value(field)).filter(|_| !metric.is_empty())?;
-            add(metric, field, number)?;
+            let key = template.render(device, metric, stream);
+            add(key, metric, field, number)?;
         }
         usual => {
-            for field in shape.readable() {
+            for (nth, field) in shape.readable().iter().copied().enumerate() {
                 match number(value(field)) {
-                    Some(number) => add(shape.name(field), field, number)?,
+                    Some(number) => {
+                        let metric = shape.name(field);
+                        let key = shape.key(nth, device);
+                        let key = key.unwrap_or_else(|| template.render(device, metric, stream));
+                        add(key, metric, field, number)?;
+                    }
                     None if usual == Usual::Named => return None,
                     None => {}
                 }

@@ -1,26 +1,25 @@
 //! What the names of an entry's fields say by themselves.
 
-use smallvec::SmallVec;
-
 use crate::entry::first;
+use crate::key::{Name, joined};
 use crate::watch::{Values, Watch};
 
-/// Most names that are kept in mind, and most bytes of them.
+/// Most names that are kept in mind, and most bytes of them, and of what is made of them.
 const MOST: usize = 32;
 const MOST_BYTES: usize = 512;
 
-/// The names of an entry's fields, which of them tell device and time, and which may be read, as a watch goes by them. A
-/// stream's producers mostly send the same names again and again: kept with the stream (and with its watch, which it must not
-/// outlive), it spares to look for them.
+/// The names of an entry's fields, which of them tell device and time, which may be read, and what the keys of sensors are but
+/// for the device, as a watch goes by them. A stream's producers mostly send the same names again and again: kept with the
+/// stream (and with its watch, which it must not outlive), it spares to look for them.
 #[derive(Debug, Default)]
 pub struct Shape {
-    /// The names in their order, one after the other, and where each ends; those of no entry if there are none.
-    names: SmallVec<[u8; 64]>,
-    ends: SmallVec<[usize; 8]>,
+    names: Texts,
     device: Option<usize>,
     time: Option<usize>,
-    readable: SmallVec<[usize; 4]>,
+    readable: Vec<usize>,
     usual: Option<Usual>,
+    /// What stands before and after the device in the key of each that is readable.
+    frames: Texts,
     /// One of the fields tells the time, and none can hold another.
     finds_time: bool,
 }
@@ -37,10 +36,10 @@ pub(crate) enum Usual {
 }
 
 impl Shape {
-    /// That of an entry with fields of these names, as read by this watch.
+    /// That of an entry of a stream, with fields of these names, as read by this watch.
     #[must_use]
-    pub fn new<'a>(watch: &Watch, names: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
-        let named = || names.clone().enumerate();
+    pub fn new(watch: &Watch, stream: &[u8], names: &[&[u8]]) -> Self {
+        let named = || names.iter().copied().enumerate();
         let found =
             |wanted| first(wanted, named(), |(_, name)| *name).map(|(position, _)| position);
         let (device, time) = (found(watch.devices()), found(watch.times()));
@@ -52,11 +51,11 @@ impl Shape {
             finds_time: time.is_some() && watch.json().is_none(),
             ..Self::default()
         };
-        for name in names {
-            shape.names.extend_from_slice(name);
-            shape.ends.push(shape.names.len());
-        }
+        named().for_each(|(_, name)| shape.names.push(name));
         shape.usual = shape.usual_of(watch);
+        if matches!(shape.usual, Some(Usual::Numbers | Usual::Named)) {
+            shape.frames = shape.frames_of(watch, stream).unwrap_or_default();
+        }
         shape
     }
 
@@ -82,33 +81,48 @@ impl Shape {
         }
     }
 
+    /// `None` where the device stands more than once, or they are large.
+    fn frames_of(&self, watch: &Watch, stream: &[u8]) -> Option<Texts> {
+        let mut frames = Texts::default();
+        for position in &self.readable {
+            let (before, after) = watch.template(false).frame(self.name(*position), stream)?;
+            frames.push(&before);
+            frames.push(&after);
+            if frames.bytes.len() > MOST_BYTES {
+                return None;
+            }
+        }
+        Some(frames)
+    }
+
     /// Whether it is small enough to be kept.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.ends.len() <= MOST && self.names.len() <= MOST_BYTES
+        self.len() <= MOST && self.names.bytes.len() <= MOST_BYTES
     }
 
-    /// Whether it is that of an entry with fields of these names.
-    pub fn is_of<'a>(&self, mut names: impl Iterator<Item = &'a [u8]>) -> bool {
+    /// Whether it is that of an entry with so many fields, one at least, of these names.
+    #[inline]
+    pub fn is_of<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> bool {
         let mut from = 0;
-        !self.ends.is_empty()
-            && self.ends.iter().all(|end| {
+        fields != 0
+            && fields == self.len()
+            && self.names.ends.iter().enumerate().all(|(position, end)| {
                 let from = std::mem::replace(&mut from, *end);
-                names.next() == self.names.get(from..*end)
+                self.names.bytes.get(from..*end) == Some(name(position))
             })
-            && names.next().is_none()
     }
 
     /// How many fields such an entry has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.names.ends.len()
     }
 
     /// Whether that is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.names.ends.is_empty()
     }
 
     /// Their names, in order.
@@ -118,13 +132,7 @@ impl Shape {
 
     /// The name of the field at a position.
     pub(crate) fn name(&self, position: usize) -> &[u8] {
-        let end = self.ends.get(position).copied().unwrap_or_default();
-        let before = position
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before));
-        self.names
-            .get(before.copied().unwrap_or_default()..end)
-            .unwrap_or_default()
+        self.names.get(position).unwrap_or_default()
     }
 
     /// Position of the field that tells the device.
@@ -144,12 +152,41 @@ impl Shape {
     }
 
     /// Positions of the fields that may be read, in their order.
-    pub(crate) fn readable(&self) -> impl Iterator<Item = usize> + Clone {
-        self.readable.iter().copied()
+    pub(crate) fn readable(&self) -> &[usize] {
+        &self.readable
     }
 
     /// How such an entry is read if nothing in it is bad, where there is a usual way.
     pub(crate) fn usual(&self) -> Option<Usual> {
         self.usual
+    }
+
+    /// The key of the sensor of such a device for the n-th of the fields that may be read, where it is known but for that.
+    #[inline]
+    pub(crate) fn key(&self, nth: usize, device: &[u8]) -> Option<Name> {
+        let before = self.frames.get(2 * nth)?;
+        let after = self.frames.get(2 * nth + 1)?;
+        Some(joined([before, device, after].into_iter()))
+    }
+}
+
+/// Texts one after the other, and where each ends.
+#[derive(Debug, Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(at)?;
+        let before = at.checked_sub(1).and_then(|before| self.ends.get(before));
+        self.bytes.get(before.copied().unwrap_or_default()..end)
     }
 }

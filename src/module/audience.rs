@@ -27,18 +27,23 @@ pub(crate) enum Audience {
 
 impl Audience {
     /// Whether what a command's job passes on now reaches anybody.
+    #[inline]
     pub(crate) fn hears(ctx: Ctx, flags: Flags) -> bool {
         if flags.writes_aof() {
             return true;
         }
-        let (known, cluster) = with(|state| (state.audience, state.cluster));
-        let audience = match known {
-            Self::Unknown if cluster || crate::server::version() > NEWEST_KNOWN => Self::Somebody,
-            Self::Unknown => ask(ctx),
-            known => known,
-        };
+        match with(|state| state.audience) {
+            Self::Unknown => Self::find_out(ctx) == Self::Somebody,
+            known => known == Self::Somebody,
+        }
+    }
+
+    #[cold]
+    fn find_out(ctx: Ctx) -> Self {
+        let unlike = with(|state| state.cluster) || crate::server::version() > NEWEST_KNOWN;
+        let audience = if unlike { Self::Somebody } else { ask(ctx) };
         with(|state| state.audience = audience);
-        audience == Self::Somebody
+        audience
     }
 }
 

@@ -87,33 +87,37 @@ fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Ou
 /// opened, and nothing of what follows has to be written then. See [`crate::hook`].
 pub(crate) struct Early {
     flags: Flags,
+    db: c_int,
     now: Timestamp,
     max_future: u64,
 }
 
 impl Early {
-    /// Nobody hears, and what follows may wait.
-    pub(crate) fn may(ctx: Ctx) -> Option<Self> {
+    /// Nobody hears, no entry waits, and what follows may wait.
+    pub(crate) fn may(ctx: Ctx, db: c_int, now: Timestamp) -> Option<Self> {
         let flags = ctx.asked();
-        let may = !flags.is_pressed() && !flags.can_lose_keys() && !Audience::hears(ctx, flags);
-        may.then(|| Self {
+        if flags.is_pressed() || flags.can_lose_keys() {
+            return None;
+        }
+        let max_future = with(|state| {
+            let may = !state.cluster && state.captured.is_empty();
+            may.then_some(state.settings.max_future)
+        })?;
+        let may = !Audience::hears(ctx, flags);
+        may.then_some(Self {
             flags,
-            now: ctx.now(),
-            max_future: with(|state| state.settings.max_future),
+            db,
+            now,
+            max_future,
         })
     }
 
     /// Where the sensor of a reading is, if it is known and nothing can be said against the reading.
-    pub(crate) fn seek<'a>(
-        &self,
-        db: c_int,
-        sensor: &'a [u8],
-        reading: Reading,
-    ) -> Option<Sought<'a>> {
+    pub(crate) fn seek<'a>(&self, sensor: &'a [u8], reading: Reading) -> Option<Sought<'a>> {
         When::At(reading.at)
             .resolve(self.now, self.max_future)
             .ok()?;
-        let sought = with(|state| state.known.seek(self.flags, db, sensor, self.now));
+        let sought = with(|state| state.known.seek(self.flags, self.db, sensor, self.now));
         sought.is_known().then_some(sought)
     }
 

@@ -166,7 +166,8 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    let shape = Shape::new(&watch, fields.iter().map(|(name, _)| *name));
+                    let names: Vec<&[u8]> = fields.iter().map(|(name, _)| *name).collect();
+                    let shape = Shape::new(&watch, b"raw:1", &names);
                     let values: Vec<&[u8]> = fields.iter().map(|(_, value)| *value).collect();
                     b.iter(|| {
                         let values = black_box(&values);

@@ -144,11 +144,11 @@ fn see(filter: Filtered) -> Option<Seen> {
     })?;
     let layout = xadd::layout(|at| filter.word(at), words)?;
     let id_can_wait = layout.keeps && (is_known || is_client(client));
-    let names = (layout.fields..words).step_by(2);
-    let shape = watched.shape(names.map(|at| filter.word(at)));
+    let fields = (words - layout.fields) / 2;
+    let shape = watched.shape(fields, |field| filter.word(layout.fields + 2 * field));
     let mut values = Values::new();
-    for at in (layout.fields + 1..words).step_by(2) {
-        values.push(filter.get(at)?.hold());
+    for field in 0..fields {
+        values.push(filter.get(layout.fields + 2 * field + 1)?.hold());
     }
     Some(Seen {
         stream: stream.hold(),

@@ -19,6 +19,7 @@ use anomaly_core::model::Outcome;
 use anomaly_core::plain::{self, Plains};
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
+use anomaly_core::units::Timestamp;
 use redis_module::raw;
 use smallvec::SmallVec;
 
@@ -31,6 +32,7 @@ pub(crate) use watched::Streams;
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
 use crate::ingest::{self, Due, Early};
+use crate::known::Sought;
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Event, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
@@ -79,7 +81,7 @@ unsafe extern "C" fn on_stream_event(
         // SAFETY: the server gives a live context, a C string and a live name.
         let (ctx, event, stream) = unsafe { (Ctx::new(ctx), Event::new(event), Str::new(key)) };
         let adds = event.is(c"xadd");
-        let seen = with(|state| {
+        let mut seen = with(|state| {
             // Whatever the event: groups may be made with the stream.
             if state.cluster {
                 state.meet_alert_stream(stream.bytes());
@@ -99,19 +101,22 @@ unsafe extern "C" fn on_stream_event(
                 seen => seen,
             }
         });
-        if let Some(seen) = seen {
-            on_entry(ctx, stream, seen);
+        if seen.is_some() {
+            on_entry(ctx, stream, &mut seen);
         }
         OK
     })
 }
 
 /// An entry was added to a watched stream.
-fn on_entry(ctx: Ctx, stream: Str<'_>, mut seen: Seen) {
-    let db = ctx.db();
+fn on_entry(ctx: Ctx, stream: Str<'_>, place: &mut Option<Seen>) {
+    let Some(seen) = place else {
+        return;
+    };
+    let (db, now) = (ctx.db(), ctx.now());
     // Whatever becomes of the entry: the stream's last id is another from here on.
     let ms = if seen.is_chosen {
-        seen.watched.chosen(db, ctx.now())
+        seen.watched.chosen(db, now)
     } else {
         seen.watched.forget();
         None
@@ -131,17 +136,23 @@ fn on_entry(ctx: Ctx, stream: Str<'_>, mut seen: Seen) {
         ctx.decides()
     };
     if decides && !backlog::will_read(db, stream, &seen.watched.watch) {
-        timed(|| capture(ctx, db, seen, can_wait));
+        timed(|| capture(ctx, db, now, can_wait, place));
     }
 }
 
-/// Sees to it that the newest entry is taken in.
-fn capture(ctx: Ctx, db: c_int, seen: Seen, can_wait: bool) {
-    let early = match &seen.entry {
-        Some(entry) if can_wait => take_in_early(ctx, db, &seen.stream, &seen.watched, entry),
+/// Sees to it that the entry is taken in.
+fn capture(ctx: Ctx, db: c_int, now: Timestamp, can_wait: bool, place: &mut Option<Seen>) {
+    let early = match place {
+        Some(Seen {
+            watched,
+            entry: Some(entry),
+            ..
+        }) if can_wait => take_in_early(ctx, db, now, watched, entry),
         _ => None,
     };
-    if early.as_ref().is_none_or(|dues| !dues.is_empty()) {
+    if early.as_ref().is_none_or(|dues| !dues.is_empty())
+        && let Some(seen) = place.take()
+    {
         keep(ctx, db, seen, can_wait, early);
     }
 }
@@ -186,77 +197,74 @@ fn keep(ctx: Ctx, db: c_int, seen: Seen, can_wait: bool, early: Option<Dues>) {
 fn take_in_early(
     ctx: Ctx,
     db: c_int,
-    stream: &OwnedStr,
+    now: Timestamp,
     watched: &Stream,
     entry: &Entry,
 ) -> Option<Dues> {
-    if with(|state| state.cluster || !state.captured.is_empty()) {
-        return None;
-    }
-    let early = Early::may(ctx)?;
-    let stream = stream.borrow().bytes();
-    let (watch, shape, value) = (&watched.watch, &entry.shape, |at| entry.bytes(at));
+    let early = Early::may(ctx, db, now)?;
+    let (watch, name, value) = (&watched.watch, &watched.name, |at| entry.bytes(at));
     let mut plain = Plains::new();
-    let Some(common) = plain::read(watch, stream, entry.ms(), shape, value, &mut plain) else {
-        return take_any_in_early(ctx, db, stream, watched, entry, &early);
-    };
-    let found = plain.iter().map(|found| Found::plain(&common, found));
-    take_all_in_early(ctx, db, stream, entry, &early, found)
-}
-
-/// The same for an entry that is read in another way than the usual.
-#[inline(never)]
-fn take_any_in_early(
-    ctx: Ctx,
-    db: c_int,
-    stream: &[u8],
-    watched: &Stream,
-    entry: &Entry,
-    early: &Early,
-) -> Option<Dues> {
-    let readings = read(watched, stream, entry, &entry.values(), false);
-    if readings.iter().any(Result::is_err) {
-        return None;
+    let usual = plain::read(watch, name, entry.ms(), &entry.shape, value, &mut plain);
+    match (usual, &plain[..]) {
+        (Some(common), [found]) => {
+            let found = Found::plain(&common, found);
+            let sought = early.seek(found.key, found.reading)?;
+            let due = take_one_in_early(ctx, watched, entry, &early, found, sought);
+            Some(due.into_iter().map(|due| (0, due)).collect())
+        }
+        (Some(common), all) => {
+            let found = all.iter().map(|found| Found::plain(&common, found));
+            take_all_in_early(ctx, watched, entry, &early, found)
+        }
+        (None, _) => {
+            let values = entry.values();
+            let readings = read(watched, entry, &values, false);
+            let good = readings.iter().all(Result::is_ok);
+            let found = readings.iter().flatten().map(Found::any);
+            good.then(|| take_all_in_early(ctx, watched, entry, &early, found))?
+        }
     }
-    let found = readings.iter().flatten().map(Found::any);
-    take_all_in_early(ctx, db, stream, entry, early, found)
 }
 
-#[inline]
+#[inline(never)]
 fn take_all_in_early<'a>(
     ctx: Ctx,
-    db: c_int,
-    stream: &[u8],
+    watched: &Stream,
     entry: &Entry,
     early: &Early,
     readings: impl Iterator<Item = Found<'a>> + Clone,
 ) -> Option<Dues> {
-    let mut all: SmallVec<[_; 2]> = SmallVec::new();
+    let mut all: SmallVec<[_; 4]> = SmallVec::new();
     for found in readings.clone() {
-        all.push(early.seek(db, found.key, found.reading)?);
+        all.push(early.seek(found.key, found.reading)?);
     }
     let mut dues = Dues::new();
     for (at, (found, sought)) in readings.zip(all).enumerate() {
-        let sensor = ctx.string(found.key);
-        let source = found.source(stream, entry);
-        let given = found.given(sensor.borrow(), entry, &source);
-        if let Some(due) = early.take(ctx, &given, found.reading, sought) {
+        if let Some(due) = take_one_in_early(ctx, watched, entry, early, found, sought) {
             dues.push((at, due));
         }
     }
     Some(dues)
 }
 
-/// The readings of an entry, which has these values.
-fn read<'a>(
+fn take_one_in_early(
+    ctx: Ctx,
     watched: &Stream,
-    stream: &[u8],
-    entry: &'a Entry,
-    values: &[&'a [u8]],
-    cluster: bool,
-) -> Items<'a> {
-    let (watch, shape) = (&watched.watch, &entry.shape);
-    entries::read(watch, stream, entry.ms(), shape, values, cluster)
+    entry: &Entry,
+    early: &Early,
+    found: Found<'_>,
+    sought: Sought<'_>,
+) -> Option<Due> {
+    let sensor = ctx.string(found.key);
+    let source = found.source(&watched.name, entry);
+    let given = found.given(sensor.borrow(), entry, &source);
+    early.take(ctx, &given, found.reading, sought)
+}
+
+/// The readings of an entry, which has these values.
+fn read<'a>(watched: &Stream, entry: &'a Entry, values: &[&'a [u8]], cluster: bool) -> Items<'a> {
+    let (watch, name, shape) = (&watched.watch, &watched.name, &entry.shape);
+    entries::read(watch, name, entry.ms(), shape, values, cluster)
 }
 
 /// The newest entry of a stream. Where its words were seen they are not read: the server makes a string of each.
@@ -318,7 +326,7 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
     } = captured;
     let (stream, values) = (stream.borrow().bytes(), entry.values());
     let cluster = with(|state| state.cluster);
-    let readings = read(watched, stream, entry, &values, cluster);
+    let readings = read(watched, entry, &values, cluster);
     let slot = moving::slot(ctx, stream);
     if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
         return put_off(ctx, captured);

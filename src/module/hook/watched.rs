@@ -46,6 +46,7 @@ const LONGEST: usize = 1024;
 
 /// A watched stream that has been added to.
 pub(crate) struct Stream {
+    pub(super) name: Rc<[u8]>,
     pub(crate) watch: Arc<Watch>,
     /// That of its newest entry, as the watch reads it.
     shape: RefCell<Rc<Shape>>,
@@ -54,26 +55,34 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// What its watch makes of an entry with fields of these names.
-    pub(super) fn shape<'a>(&self, names: impl Iterator<Item = &'a [u8]> + Clone) -> Rc<Shape> {
+    /// What its watch makes of an entry with so many fields of these names.
+    #[inline]
+    pub(super) fn shape<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> Rc<Shape> {
         let mut kept = self.shape.borrow_mut();
-        if kept.is_of(names.clone()) {
-            return Rc::clone(&kept);
+        if !kept.is_of(fields, &name) {
+            let names: Vec<_> = (0..fields).map(name).collect();
+            let other = self.other_shape(&names);
+            if !other.is_kept() {
+                return other;
+            }
+            *kept = other;
         }
-        let shape = Rc::new(Shape::new(&self.watch, names));
-        if shape.is_kept() {
-            *kept = Rc::clone(&shape);
-        }
-        shape
+        Rc::clone(&kept)
+    }
+
+    #[cold]
+    fn other_shape(&self, names: &[&[u8]]) -> Rc<Shape> {
+        Rc::new(Shape::new(&self.watch, &self.name, names))
     }
 
     /// An entry that was read from it.
     pub(crate) fn entry(&self, id: StreamId, fields: Fields) -> Entry {
         let (names, values) = halves(fields);
+        let name = |at: usize| names.get(at).map_or(&b""[..], |name| name.borrow().bytes());
         Entry {
             id: Some(id),
             ms: None,
-            shape: self.shape(names.iter().map(|name| name.borrow().bytes())),
+            shape: self.shape(names.len(), name),
             values,
         }
     }
@@ -113,11 +122,11 @@ pub(super) fn is_known(ctx: Ctx, cluster: bool) -> bool {
 /// Streams that have been added to, and those of them that a watch reads.
 #[derive(Default)]
 pub(crate) struct Streams {
-    known: HashMap<Vec<u8>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
+    known: HashMap<Rc<[u8]>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
     /// The watches' then.
     epoch: u32,
     /// The known one that was asked for last. Mostly it is the next as well.
-    last: Option<(Vec<u8>, Rc<Stream>)>,
+    last: Option<Rc<Stream>>,
 }
 
 impl Streams {
@@ -138,7 +147,9 @@ impl State {
     #[inline]
     pub(crate) fn watched(&mut self, stream: &[u8]) -> Option<Rc<Stream>> {
         match &self.streams.last {
-            Some((name, last)) if name == stream && self.streams.epoch == self.watches.epoch() => {
+            Some(last)
+                if last.name[..] == *stream && self.streams.epoch == self.watches.epoch() =>
+            {
                 Some(Rc::clone(last))
             }
             _ => self.watched_other(stream),
@@ -158,20 +169,17 @@ impl State {
         let found = match self.streams.known.get(stream) {
             Some(known) => known.clone(),
             None => {
-                let found = self.found(stream);
+                let name = Rc::from(stream);
+                let found = self.found(&name);
                 if stream.len() > LONGEST {
                     return found;
                 }
-                self.streams.known.insert(stream.to_vec(), found.clone());
+                self.streams.known.insert(name, found.clone());
                 found
             }
         };
-        if let Some(found) = &found {
-            let (mut name, _) = self.streams.last.take().unzip();
-            let name = name.get_or_insert_default();
-            name.clear();
-            name.extend_from_slice(stream);
-            self.streams.last = Some((std::mem::take(name), Rc::clone(found)));
+        if found.is_some() {
+            self.streams.last.clone_from(&found);
         }
         found
     }
@@ -180,14 +188,17 @@ impl State {
     pub(crate) fn watched_once(&self, stream: &[u8]) -> Option<Rc<Stream>> {
         let known = self.streams.known.get(stream);
         let known = known.filter(|_| self.streams.epoch == self.watches.epoch());
-        known.cloned().unwrap_or_else(|| self.found(stream))
+        known
+            .cloned()
+            .unwrap_or_else(|| self.found(&Rc::from(stream)))
     }
 
-    fn found(&self, stream: &[u8]) -> Option<Rc<Stream>> {
+    fn found(&self, stream: &Rc<[u8]>) -> Option<Rc<Stream>> {
         let watch = self.watches.of_stream(stream);
         let watch = watch.filter(|_| !self.writes(stream)).cloned();
         watch.map(|watch| {
             Rc::new(Stream {
+                name: Rc::clone(stream),
                 watch,
                 shape: RefCell::default(),
                 last: Cell::default(),
