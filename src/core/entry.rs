@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::instant;
 use crate::key::hash_tag;
-use crate::plain::{self, Common, Plain, Plains};
+use crate::plain::{Common, Plain, Usually};
 use crate::reading::Reading;
 use crate::shape::Shape;
 use crate::template::Template;
@@ -70,12 +70,12 @@ pub fn read<'a>(
     cluster: bool,
 ) -> Items<'a> {
     let value = |position: usize| values.get(position).copied().unwrap_or_default();
-    let mut plain = Plains::new();
-    if !cluster && let Some(common) = plain::read(watch, stream, ms, shape, value, &mut plain) {
-        return plain
-            .into_iter()
-            .map(|found| usual(&common, found))
-            .collect();
+    if !cluster
+        && let Some(entry) = Usually::new(watch, stream, ms, shape, value)
+        && let Some(all) = entry.all()
+    {
+        let common = &entry.common;
+        return all.into_iter().map(|found| usual(common, found)).collect();
     }
     read_each(watch, stream, ms, shape, values, cluster)
 }

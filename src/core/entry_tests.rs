@@ -613,7 +613,11 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-const WATCHES: [&str; 7] = [
+const WATCHES: [&str; 11] = [
+    "METRIC t VALUE t",
+    "KEY $device:$metric:$device",
+    "KEY $metric",
+    "VALUES 2 t v KEY $stream:$device DEVICE m",
     "",
     "METRIC m VALUE v",
     "VALUES 3 t v id",
@@ -640,6 +644,25 @@ fn entries_of_any_size_are_read_between_others() {
                 assert_eq!(items.len(), fields.len() - 1);
                 assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
             }
+        }
+    }
+}
+
+/// What is kept of a key is all but the device, which may be of any length.
+#[test]
+fn keys_are_the_templates_whatever_the_device() {
+    for (key, expected) in [
+        ("sensor:$device:$metric", "sensor:DEV:t"),
+        ("$device", "DEV"),
+        ("$metric/$stream:$device", "t/raw:DEV"),
+        ("$device$device", "DEVDEV"),
+        ("$$device:$tag$metric", "$device:rawt"),
+    ] {
+        for len in [1, 20, 50, 60, 64, 65, 300] {
+            let device = "d".repeat(len);
+            let items = items(&format!("KEY {key}"), &[("id", &device), ("t", "1")]);
+            let expected = expected.replace("DEV", &device);
+            assert_eq!(told(items), [format!("{expected}=1@1700000000000")]);
         }
     }
 }

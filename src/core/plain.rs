@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::entry::Key;
 use crate::instant;
 use crate::shape::{Shape, Usual};
+use crate::template::Template;
 use crate::units::{Timestamp, number};
 use crate::watch::Watch;
 
@@ -36,62 +37,94 @@ pub struct Common<'a> {
     pub at: Timestamp,
 }
 
-/// Reads the entry with these values, if all of it can be, outside a cluster: its readings, in its order, are added to `found`.
-/// `None`: something is bad, or not usual, and what was found counts for nothing. The milliseconds of its id may be
-/// unknown where [`Shape::finds_time`]. The shape must be of this watch and stream, and of the names of these values.
-#[inline]
-pub fn read<'a>(
-    watch: &Watch,
-    stream: &[u8],
-    ms: Option<u64>,
+/// An entry in which nothing is bad so far, outside a cluster.
+pub struct Usually<'a, 's, V> {
+    stream: &'s [u8],
+    template: &'s Template,
     shape: &'a Shape,
-    value: impl Fn(usize) -> &'a [u8],
-    found: &mut Plains<'a>,
-) -> Option<Common<'a>> {
-    let usual = shape.usual()?;
-    let template = watch.template(false);
-    let device = shape.device().map_or(&b""[..], &value);
-    if device.is_empty() && template.uses_device() {
-        return None;
+    value: V,
+    usual: Usual,
+    /// What its readings have in common.
+    pub common: Common<'a>,
+}
+
+impl<'a, 's, V: Fn(usize) -> &'a [u8]> Usually<'a, 's, V> {
+    /// The entry with these values. `None`: something is bad, or not usual. The milliseconds of its id may be unknown where
+    /// [`Shape::finds_time`]. The shape must be of this watch and stream, and of the names of these values.
+    #[inline]
+    pub fn new(
+        watch: &'s Watch,
+        stream: &'s [u8],
+        ms: Option<u64>,
+        shape: &'a Shape,
+        value: V,
+    ) -> Option<Self> {
+        let usual = shape.usual()?;
+        let template = watch.template(false);
+        let device = shape.device().map_or(&b""[..], &value);
+        if device.is_empty() && template.uses_device() {
+            return None;
+        }
+        let at = match shape.time() {
+            Some(position) => instant::parse(value(position)),
+            None => instant::of_id(ms?),
+        };
+        let common = Common {
+            device,
+            at: at.ok()?,
+        };
+        Some(Self {
+            stream,
+            template,
+            shape,
+            value,
+            usual,
+            common,
+        })
     }
-    let at = match shape.time() {
-        Some(position) => instant::parse(value(position)),
-        None => instant::of_id(ms?),
-    };
-    let common = Common {
-        device,
-        at: at.ok()?,
-    };
-    let mut add = |key: Key, metric: &'a [u8], field: usize, value: f64| {
-        found.push(Plain {
-            key,
+
+    /// How many readings it may have.
+    #[inline]
+    pub fn most(&self) -> usize {
+        match self.usual {
+            Usual::Pair(_, _) => 1,
+            _ => self.shape.readable().len(),
+        }
+    }
+
+    /// The n-th of those; `Some(None)`: there is none, which is nothing bad, and `None`: something is.
+    #[inline]
+    pub fn nth(&self, n: usize) -> Option<Option<Plain<'a>>> {
+        let (metric, field) = match self.usual {
+            Usual::Pair(metric, field) => ((self.value)(metric), field),
+            _ => {
+                let field = *self.shape.readable().get(n)?;
+                (self.shape.name(field), field)
+            }
+        };
+        let Some(value) = number((self.value)(field)) else {
+            return (self.usual == Usual::Numbers).then_some(None);
+        };
+        if metric.is_empty() || !value.is_finite() {
+            return None;
+        }
+        let device = self.common.device;
+        let key = self.shape.key(n, device);
+        Some(Some(Plain {
+            key: key.unwrap_or_else(|| self.template.render(device, metric, self.stream)),
             metric,
             field,
             value,
-        });
-        value.is_finite().then_some(())
-    };
-    match usual {
-        Usual::Pair(metric, field) => {
-            let metric = value(metric);
-            let number = number(value(field)).filter(|_| !metric.is_empty())?;
-            let key = template.render(device, metric, stream);
-            add(key, metric, field, number)?;
-        }
-        usual => {
-            for (nth, field) in shape.readable().iter().copied().enumerate() {
-                match number(value(field)) {
-                    Some(number) => {
-                        let metric = shape.name(field);
-                        let key = shape.key(nth, device);
-                        let key = key.unwrap_or_else(|| template.render(device, metric, stream));
-                        add(key, metric, field, number)?;
-                    }
-                    None if usual == Usual::Named => return None,
-                    None => {}
-                }
-            }
-        }
+        }))
     }
-    (!found.is_empty()).then_some(common)
+
+    /// All its readings, in its order; one at least. `None`: something is bad.
+    #[inline(never)]
+    pub fn all(&self) -> Option<Plains<'a>> {
+        let mut all = Plains::new();
+        for n in 0..self.most() {
+            all.extend(self.nth(n)?);
+        }
+        (!all.is_empty()).then_some(all)
+    }
 }

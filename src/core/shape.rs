@@ -104,25 +104,23 @@ impl Shape {
     /// Whether it is that of an entry with so many fields, one at least, of these names.
     #[inline]
     pub fn is_of<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> bool {
-        let mut from = 0;
+        let mut known = self.names.bounds.array_windows().enumerate();
         fields != 0
             && fields == self.len()
-            && self.names.ends.iter().enumerate().all(|(position, end)| {
-                let from = std::mem::replace(&mut from, *end);
-                self.names.bytes.get(from..*end) == Some(name(position))
-            })
+            && known
+                .all(|(field, [from, to])| self.names.bytes.get(*from..*to) == Some(name(field)))
     }
 
     /// How many fields such an entry has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.names.ends.len()
+        self.names.len()
     }
 
     /// Whether that is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.names.ends.is_empty()
+        self.names.len() == 0
     }
 
     /// Their names, in order.
@@ -131,6 +129,7 @@ impl Shape {
     }
 
     /// The name of the field at a position.
+    #[inline]
     pub(crate) fn name(&self, position: usize) -> &[u8] {
         self.names.get(position).unwrap_or_default()
     }
@@ -170,23 +169,31 @@ impl Shape {
     }
 }
 
-/// Texts one after the other, and where each ends.
+/// Texts one after the other: each begins where the one before it ends.
 #[derive(Debug, Default)]
 struct Texts {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    bounds: Vec<usize>,
 }
 
 impl Texts {
     fn push(&mut self, text: &[u8]) {
+        if self.bounds.is_empty() {
+            self.bounds.push(0);
+        }
         self.bytes.extend_from_slice(text);
-        self.ends.push(self.bytes.len());
+        self.bounds.push(self.bytes.len());
+    }
+
+    fn len(&self) -> usize {
+        self.bounds.len().saturating_sub(1)
     }
 
     #[inline]
     fn get(&self, at: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(at)?;
-        let before = at.checked_sub(1).and_then(|before| self.ends.get(before));
-        self.bytes.get(before.copied().unwrap_or_default()..end)
+        match self.bounds.get(at..)? {
+            [from, to, ..] => self.bytes.get(*from..*to),
+            _ => None,
+        }
     }
 }

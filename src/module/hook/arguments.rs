@@ -13,7 +13,7 @@ use std::rc::Rc;
 use anomaly_core::xadd;
 use redis_module::raw;
 
-use super::entry::{Entry, Values};
+use super::entry::{Values, Words};
 use super::watched::{self, Stream};
 use crate::fence::guard;
 use crate::server::{Client, Ctx, Filtered, OwnedStr, Str, api};
@@ -36,8 +36,8 @@ pub(crate) struct Arguments {
 pub(super) struct Seen {
     pub(super) stream: OwnedStr,
     pub(super) watched: Rc<Stream>,
-    /// What it adds, if its words were seen.
-    pub(super) entry: Option<Entry>,
+    /// What it adds, if that was seen.
+    pub(super) words: Option<Words>,
     /// When the command is over it is the stream's newest: it is a client's own command, and does not trim its entry away.
     pub(super) id_can_wait: bool,
     /// The server chooses it as the clock and what is known of the stream say.
@@ -50,7 +50,7 @@ impl Seen {
         Self {
             stream: stream.hold(),
             watched,
-            entry: None,
+            words: None,
             id_can_wait: false,
             is_chosen: false,
         }
@@ -153,12 +153,7 @@ fn see(filter: Filtered) -> Option<Seen> {
     Some(Seen {
         stream: stream.hold(),
         watched,
-        entry: Some(Entry {
-            id: None,
-            ms: None,
-            shape,
-            values,
-        }),
+        words: Some(Words { shape, values }),
         id_can_wait,
         is_chosen: id_can_wait && layout.chosen && knows_ids,
     })

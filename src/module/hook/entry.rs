@@ -17,23 +17,14 @@ use crate::server::{Fields, OwnedStr, Str};
 /// The values of an entry's fields. The usual few need no heap.
 pub(super) type Values = SmallVec<[OwnedStr; 4]>;
 
-/// An entry of a watched stream.
-pub(crate) struct Entry {
-    /// Where it is not known it is the stream's newest.
-    pub(super) id: Option<StreamId>,
-    /// Its milliseconds, where they alone are known.
-    pub(super) ms: Option<u64>,
+/// What is added to a watched stream.
+pub(crate) struct Words {
     /// What the watch makes of the names.
     pub(super) shape: Rc<Shape>,
     pub(super) values: Values,
 }
 
-impl Entry {
-    /// The milliseconds of its id, where they are known.
-    pub(super) fn ms(&self) -> Option<u64> {
-        self.id.map(|id| id.ms).or(self.ms)
-    }
-
+impl Words {
     /// The value of the field at a position.
     pub(super) fn value(&self, position: usize) -> Option<Str<'_>> {
         self.values.get(position).map(OwnedStr::borrow)
@@ -56,7 +47,23 @@ impl Entry {
     }
 }
 
-/// Names and values in turn: the names' bytes, and the values.
+/// An entry of a watched stream.
+pub(crate) struct Entry {
+    /// Where it is not known it is the stream's newest.
+    pub(super) id: Option<StreamId>,
+    /// Its milliseconds, where they alone are known.
+    pub(super) ms: Option<u64>,
+    pub(super) words: Words,
+}
+
+impl Entry {
+    /// The milliseconds of its id, where they are known.
+    pub(super) fn ms(&self) -> Option<u64> {
+        self.id.map(|id| id.ms).or(self.ms)
+    }
+}
+
+/// What stands in turn: the names, and the values.
 pub(super) fn halves(fields: Fields) -> (Vec<OwnedStr>, Values) {
     let (mut names, mut values) = (Vec::with_capacity(fields.len() / 2), Values::new());
     let mut fields = fields.into_iter();
@@ -101,13 +108,13 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Where it was read.
-    pub(super) fn source(&self, stream: &'a [u8], entry: &Entry) -> Source<'a> {
+    /// Where it was read: in the entry of that id, if it is known.
+    pub(super) fn source(&self, stream: &'a [u8], id: Option<StreamId>) -> Source<'a> {
         Source {
             device: self.device,
             metric: self.metric,
             stream,
-            id: entry.id,
+            id,
         }
     }
 
@@ -115,7 +122,7 @@ impl<'a> Found<'a> {
     pub(super) fn given<'g>(
         &self,
         sensor: Str<'g>,
-        entry: &'g Entry,
+        words: &'g Words,
         source: &'g Source<'g>,
     ) -> Given<'g> {
         Given {
@@ -123,7 +130,7 @@ impl<'a> Found<'a> {
             when: When::At(self.reading.at),
             value: self.reading.value,
             at_word: None,
-            value_word: self.field.and_then(|field| entry.value(field)),
+            value_word: self.field.and_then(|field| words.value(field)),
             source: Some(source),
             explain: false,
         }

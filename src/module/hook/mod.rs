@@ -7,6 +7,7 @@
 //! loading nothing is captured: their readings come from the master or the file.
 
 mod arguments;
+mod early;
 mod entry;
 mod watched;
 
@@ -16,23 +17,21 @@ use std::rc::Rc;
 use anomaly_core::Error;
 use anomaly_core::entry::{self as entries, BadEntry, Item, Items};
 use anomaly_core::model::Outcome;
-use anomaly_core::plain::{self, Plains};
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
 use anomaly_core::units::Timestamp;
 use redis_module::raw;
-use smallvec::SmallVec;
 
 pub(crate) use arguments::Arguments;
 use arguments::Seen;
-use entry::{Entry, Found};
+use early::{Dues, Taken};
+use entry::{Entry, Found, Words};
 use watched::Stream;
 pub(crate) use watched::Streams;
 
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
-use crate::ingest::{self, Due, Early};
-use crate::known::Sought;
+use crate::ingest::{self, Due};
 use crate::moving::{self, Slot};
 use crate::server::{Ctx, ERR, Entries, Event, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
@@ -50,9 +49,6 @@ pub(crate) struct Captured {
     /// What is due for its readings, where they were taken in early.
     pub(crate) early: Option<Dues>,
 }
-
-/// What is due for some readings of an entry, by their positions.
-type Dues = Vec<(usize, Due)>;
 
 pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
     let kinds = raw::REDISMODULE_NOTIFY_STREAM as c_int;
@@ -122,54 +118,67 @@ fn on_entry(ctx: Ctx, stream: Str<'_>, place: &mut Option<Seen>) {
         None
     };
     // The id need not be known, now.
-    let mut can_wait = false;
-    match &mut seen.entry {
-        Some(entry) => {
-            entry.ms = ms;
-            can_wait = seen.id_can_wait && (ms.is_some() || entry.shape.finds_time());
+    let can_wait = match &seen.words {
+        Some(words) => seen.id_can_wait && (ms.is_some() || words.shape.finds_time()),
+        None => {
+            arguments::listen(ctx);
+            false
         }
-        None => arguments::listen(ctx),
-    }
+    };
     let decides = if seen.id_can_wait {
         audience::leads(ctx)
     } else {
         ctx.decides()
     };
     if decides && !backlog::will_read(db, stream, &seen.watched.watch) {
-        timed(|| capture(ctx, db, now, can_wait, place));
+        timed(|| capture(ctx, db, now, ms, can_wait, place));
     }
 }
 
 /// Sees to it that the entry is taken in.
-fn capture(ctx: Ctx, db: c_int, now: Timestamp, can_wait: bool, place: &mut Option<Seen>) {
-    let early = match place {
+fn capture(
+    ctx: Ctx,
+    db: c_int,
+    now: Timestamp,
+    ms: Option<u64>,
+    can_wait: bool,
+    place: &mut Option<Seen>,
+) {
+    let taken = match place {
         Some(Seen {
             watched,
-            entry: Some(entry),
+            words: Some(words),
             ..
-        }) if can_wait => take_in_early(ctx, db, now, watched, entry),
-        _ => None,
+        }) if can_wait => early::take_in(ctx, db, now, watched, ms, words),
+        _ => Taken::Not,
     };
-    if early.as_ref().is_none_or(|dues| !dues.is_empty())
-        && let Some(seen) = place.take()
-    {
-        keep(ctx, db, seen, can_wait, early);
+    let early = match taken {
+        Taken::AndDone => return,
+        Taken::AndDue(dues) => Some(dues),
+        Taken::Not => None,
+    };
+    if let Some(seen) = place.take() {
+        keep(ctx, db, seen, ms, can_wait, early);
     }
 }
 
 /// Keeps the newest entry for the job at the end of the command.
 #[inline(never)]
-fn keep(ctx: Ctx, db: c_int, seen: Seen, can_wait: bool, early: Option<Dues>) {
+fn keep(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>, can_wait: bool, early: Option<Dues>) {
     let Seen {
         stream,
         watched,
-        entry,
+        words,
         ..
     } = seen;
-    let entry = match entry {
-        Some(entry) if can_wait => entry,
-        entry => {
-            let Some((id, entry)) = newest(ctx, stream.borrow(), &watched, entry) else {
+    let entry = match words {
+        Some(words) if can_wait => Entry {
+            id: None,
+            ms,
+            words,
+        },
+        words => {
+            let Some((id, entry)) = newest(ctx, stream.borrow(), &watched, words) else {
                 return;
             };
             watched.is_at(db, id);
@@ -192,79 +201,16 @@ fn keep(ctx: Ctx, db: c_int, seen: Seen, can_wait: bool, early: Option<Dues>) {
     }
 }
 
-/// Takes in the readings of an entry before its command is over, where nothing need be written for that: nobody hears, all
-/// sensors are known, and no entry waits. What follows from them may have to wait.
-fn take_in_early(
-    ctx: Ctx,
-    db: c_int,
-    now: Timestamp,
-    watched: &Stream,
-    entry: &Entry,
-) -> Option<Dues> {
-    let early = Early::may(ctx, db, now)?;
-    let (watch, name, value) = (&watched.watch, &watched.name, |at| entry.bytes(at));
-    let mut plain = Plains::new();
-    let usual = plain::read(watch, name, entry.ms(), &entry.shape, value, &mut plain);
-    match (usual, &plain[..]) {
-        (Some(common), [found]) => {
-            let found = Found::plain(&common, found);
-            let sought = early.seek(found.key, found.reading)?;
-            let due = take_one_in_early(ctx, watched, entry, &early, found, sought);
-            Some(due.into_iter().map(|due| (0, due)).collect())
-        }
-        (Some(common), all) => {
-            let found = all.iter().map(|found| Found::plain(&common, found));
-            take_all_in_early(ctx, watched, entry, &early, found)
-        }
-        (None, _) => {
-            let values = entry.values();
-            let readings = read(watched, entry, &values, false);
-            let good = readings.iter().all(Result::is_ok);
-            let found = readings.iter().flatten().map(Found::any);
-            good.then(|| take_all_in_early(ctx, watched, entry, &early, found))?
-        }
-    }
-}
-
-#[inline(never)]
-fn take_all_in_early<'a>(
-    ctx: Ctx,
-    watched: &Stream,
-    entry: &Entry,
-    early: &Early,
-    readings: impl Iterator<Item = Found<'a>> + Clone,
-) -> Option<Dues> {
-    let mut all: SmallVec<[_; 4]> = SmallVec::new();
-    for found in readings.clone() {
-        all.push(early.seek(found.key, found.reading)?);
-    }
-    let mut dues = Dues::new();
-    for (at, (found, sought)) in readings.zip(all).enumerate() {
-        if let Some(due) = take_one_in_early(ctx, watched, entry, early, found, sought) {
-            dues.push((at, due));
-        }
-    }
-    Some(dues)
-}
-
-fn take_one_in_early(
-    ctx: Ctx,
-    watched: &Stream,
-    entry: &Entry,
-    early: &Early,
-    found: Found<'_>,
-    sought: Sought<'_>,
-) -> Option<Due> {
-    let sensor = ctx.string(found.key);
-    let source = found.source(&watched.name, entry);
-    let given = found.given(sensor.borrow(), entry, &source);
-    early.take(ctx, &given, found.reading, sought)
-}
-
 /// The readings of an entry, which has these values.
-fn read<'a>(watched: &Stream, entry: &'a Entry, values: &[&'a [u8]], cluster: bool) -> Items<'a> {
-    let (watch, name, shape) = (&watched.watch, &watched.name, &entry.shape);
-    entries::read(watch, name, entry.ms(), shape, values, cluster)
+fn read<'a>(
+    watched: &Stream,
+    ms: Option<u64>,
+    words: &'a Words,
+    values: &[&'a [u8]],
+    cluster: bool,
+) -> Items<'a> {
+    let (watch, name, shape) = (&watched.watch, &watched.name, &words.shape);
+    entries::read(watch, name, ms, shape, values, cluster)
 }
 
 /// The newest entry of a stream. Where its words were seen they are not read: the server makes a string of each.
@@ -272,14 +218,18 @@ fn newest(
     ctx: Ctx,
     stream: Str<'_>,
     watched: &Stream,
-    seen: Option<Entry>,
+    seen: Option<Words>,
 ) -> Option<(StreamId, Entry)> {
     let key = Key::open(ctx, stream, Mode::Look);
-    if let Some(entry) = seen {
+    if let Some(words) = seen {
         let (id, count) = Entries::backwards(&key)?.step()?;
-        if entry.values.len() == count {
-            let id_is = Some(id);
-            return Some((id, Entry { id: id_is, ..entry }));
+        if words.values.len() == count {
+            let entry = Entry {
+                id: Some(id),
+                ms: None,
+                words,
+            };
+            return Some((id, entry));
         }
     }
     let (id, fields) = Entries::backwards(&key)?.next()?;
@@ -324,9 +274,9 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
         early,
         ..
     } = captured;
-    let (stream, values) = (stream.borrow().bytes(), entry.values());
+    let (stream, values) = (stream.borrow().bytes(), entry.words.values());
     let cluster = with(|state| state.cluster);
-    let readings = read(watched, entry, &values, cluster);
+    let readings = read(watched, entry.ms(), &entry.words, &values, cluster);
     let slot = moving::slot(ctx, stream);
     if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
         return put_off(ctx, captured);
@@ -352,7 +302,7 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
                 return put_off(ctx, captured);
             }
             let id = entry.id.or_else(|| newest_id(ctx, stream));
-            let payload = entries::dead_payload(&entry.pairs());
+            let payload = entries::dead_payload(&entry.words.pairs());
             effects::bury(ctx, stream, id.unwrap_or_default(), &reason, &payload);
         }
     }
@@ -391,8 +341,8 @@ fn decide(
     due: Option<&Due>,
 ) -> Result<(), Error> {
     let sensor = ctx.string(found.key);
-    let source = found.source(stream, entry);
-    let given = found.given(sensor.borrow(), entry, &source);
+    let source = found.source(stream, entry.id);
+    let given = found.given(sensor.borrow(), &entry.words, &source);
     let decided = match due {
         Some(due) => due.follow(ctx, &given),
         None => ingest::decide(ctx, &given, &mut Outcome::default()).map(|_| ()),

@@ -21,7 +21,7 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::watch::Watch;
 use redis_module::raw;
 
-use super::entry::{Entry, halves};
+use super::entry::{Entry, Words, halves};
 use crate::server::{self, Ctx, Fields};
 use crate::state::State;
 
@@ -82,8 +82,10 @@ impl Stream {
         Entry {
             id: Some(id),
             ms: None,
-            shape: self.shape(names.len(), name),
-            values,
+            words: Words {
+                shape: self.shape(names.len(), name),
+                values,
+            },
         }
     }
 
