@@ -19,6 +19,7 @@ const ZONELESS: &str = "a time without a zone: expected one such as Z or +02:00 
 ///
 /// # Errors
 /// What the text is instead, as the end of a sentence: `before 1970`.
+#[inline(never)]
 pub fn parse(bytes: &[u8]) -> Result<Timestamp, &'static str> {
     if bytes.len() > LONGEST {
         return Err(UNREADABLE);

@@ -36,7 +36,7 @@ pub(crate) fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Name 
     let len = parts.clone().map(<[u8]>::len).sum();
     let mut short = [0; 64];
     let Some(mut room) = short.get_mut(..len) else {
-        return parts.flatten().copied().collect();
+        return joined_long(parts);
     };
     for part in parts {
         let Some((here, rest)) = room.split_at_mut_checked(part.len()) else {
@@ -46,6 +46,11 @@ pub(crate) fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Name 
         room = rest;
     }
     Name::from_buf_and_len(short, len)
+}
+
+#[cold]
+fn joined_long<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Name {
+    parts.flatten().copied().collect()
 }
 
 /// Whether a key could be that of some sensor's series.

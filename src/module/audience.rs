@@ -57,12 +57,16 @@ impl State {
 
 /// Whether this server takes the decisions on what a client's own command does. It does until it follows a master or loads a
 /// file, of which it tells.
+#[inline]
 pub(crate) fn leads(ctx: Ctx) -> bool {
-    with(|state| state.leads).unwrap_or_else(|| {
-        let leads = ctx.decides();
-        with(|state| state.leads = Some(leads));
-        leads
-    })
+    with(|state| state.leads).unwrap_or_else(|| find_out_leads(ctx))
+}
+
+#[cold]
+fn find_out_leads(ctx: Ctx) -> bool {
+    let leads = ctx.decides();
+    with(|state| state.leads = Some(leads));
+    leads
 }
 
 fn ask(ctx: Ctx) -> Audience {

@@ -73,11 +73,15 @@ impl Cursor {
 }
 
 /// Whether a cursor will come to the new entries of a stream, which is read by that watch.
+#[inline]
 pub(crate) fn will_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
+    let reads = with(|state| !state.searches.is_empty() || !state.cursors.is_empty());
+    reads && may_read(db, stream, watch)
+}
+
+#[cold]
+fn may_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
     with(|state| {
-        if state.searches.is_empty() && state.cursors.is_empty() {
-            return false;
-        }
         let stream = stream.bytes();
         if state.cursors.contains_key(&(db, stream.to_vec())) {
             return true;

@@ -17,7 +17,7 @@ use super::entry::{Values, Words};
 use super::watched::{self, Stream};
 use crate::fence::guard;
 use crate::server::{Client, Ctx, Filtered, OwnedStr, Str, api};
-use crate::state::with;
+use crate::state::{State, with};
 
 /// So many clients are kept in mind, so that the server need not be asked for them at each command.
 const CLIENTS: usize = 64;
@@ -45,15 +45,16 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// An XADD that was not seen before it ran.
-    pub(super) fn unread(stream: Str<'_>, watched: Rc<Stream>) -> Self {
-        Self {
+    /// An XADD that was not seen before it ran, if a watch reads its stream.
+    #[inline(never)]
+    pub(super) fn unread(state: &mut State, stream: Str<'_>) -> Option<Self> {
+        Some(Self {
+            watched: state.watched(stream.bytes())?,
             stream: stream.hold(),
-            watched,
             words: None,
             id_can_wait: false,
             is_chosen: false,
-        }
+        })
     }
 }
 
@@ -95,6 +96,7 @@ impl Arguments {
 
 /// Sees to it that commands are seen from now on. Nobody pays for that before a watched stream is first added to, and a
 /// filter that comes late comes after those of other modules.
+#[cold]
 pub(super) fn listen(ctx: Ctx) {
     if with(|state| std::mem::replace(&mut state.arguments.listening, true)) {
         return;
@@ -120,14 +122,21 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
         let seen = if xadd::is(name, b"XADD") {
             see(filter)
         } else {
-            // Monitors ask for the list.
-            if xadd::is(name, b"MODULE") && !xadd::is(filter.word(1), b"LIST") {
-                with(|state| state.arguments.doubt_ids());
+            if xadd::is(name, b"MODULE") {
+                on_module(filter);
             }
             None
         };
         with(|state| state.arguments.seen = seen);
     });
+}
+
+#[cold]
+fn on_module(filter: Filtered) {
+    // Monitors ask for the list.
+    if !xadd::is(filter.word(1), b"LIST") {
+        with(|state| state.arguments.doubt_ids());
+    }
 }
 
 fn see(filter: Filtered) -> Option<Seen> {

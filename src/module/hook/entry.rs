@@ -31,6 +31,7 @@ impl Words {
     }
 
     /// The same as bytes.
+    #[inline(never)]
     pub(super) fn bytes(&self, position: usize) -> &[u8] {
         self.value(position).map_or(&[], Str::bytes)
     }

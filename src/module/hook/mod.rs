@@ -89,13 +89,8 @@ unsafe extern "C" fn on_stream_event(
                 }
                 return None;
             }
-            match state.arguments.of_command(stream) {
-                None => {
-                    let watched = state.watched(stream.bytes());
-                    watched.map(|watched| Seen::unread(stream, watched))
-                }
-                seen => seen,
-            }
+            let seen = state.arguments.of_command(stream);
+            seen.or_else(|| Seen::unread(state, stream))
         });
         if seen.is_some() {
             on_entry(ctx, stream, &mut seen);
@@ -366,14 +361,21 @@ fn why(bad: &BadEntry) -> String {
 }
 
 /// Times one in so many entries.
+#[inline]
 fn timed(work: impl FnOnce()) {
     let sampled = with(|state| {
         state.counts.hook_steps += 1;
         state.counts.hook_steps % TIMED == 1
     });
-    if !sampled {
-        return work();
+    if sampled {
+        time(work);
+    } else {
+        work();
     }
+}
+
+#[cold]
+fn time(work: impl FnOnce()) {
     let ((), took) = samples::timed_apart(work);
     with(|state| {
         state.counts.hook_timed_steps += 1;

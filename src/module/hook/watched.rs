@@ -58,21 +58,22 @@ impl Stream {
     /// What its watch makes of an entry with so many fields of these names.
     #[inline]
     pub(super) fn shape<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> Rc<Shape> {
-        let mut kept = self.shape.borrow_mut();
-        if !kept.is_of(fields, &name) {
-            let names: Vec<_> = (0..fields).map(name).collect();
-            let other = self.other_shape(&names);
-            if !other.is_kept() {
-                return other;
-            }
-            *kept = other;
+        let kept = self.shape.borrow();
+        if kept.is_of(fields, &name) {
+            return Rc::clone(&kept);
         }
-        Rc::clone(&kept)
+        drop(kept);
+        self.other_shape(fields, name)
     }
 
     #[cold]
-    fn other_shape(&self, names: &[&[u8]]) -> Rc<Shape> {
-        Rc::new(Shape::new(&self.watch, &self.name, names))
+    fn other_shape<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> Rc<Shape> {
+        let names: Vec<_> = (0..fields).map(name).collect();
+        let other = Rc::new(Shape::new(&self.watch, &self.name, &names));
+        if other.is_kept() {
+            *self.shape.borrow_mut() = Rc::clone(&other);
+        }
+        other
     }
 
     /// An entry that was read from it.
@@ -209,6 +210,7 @@ impl State {
     }
 
     /// The last id of that stream may be any, whatever the database.
+    #[inline(never)]
     pub(crate) fn forget_last_id(&mut self, stream: &[u8]) {
         if let Some(Some(stream)) = self.streams.known.get(stream) {
             stream.forget();
