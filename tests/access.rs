@@ -244,7 +244,7 @@ fn internal_commands_are_refused_to_every_client() {
         &["ANOMALY._LOAD", "s", "x"],
         &["ANOMALY._BACKLOG", "DONE", "raw"],
         &["ANOMALY._SILENT", "1", "s", "1", "1"],
-        &["ANOMALY._VERDICT", "normal"],
+        &["ANOMALY._VERDICT", "normal", "0"],
     ];
     let all = server.cmd(&["COMMAND", "LIST", "FILTERBY", "MODULE", "anomaly"]);
     let internal: BTreeSet<String> = list(&all)

@@ -50,6 +50,7 @@ mod open_episodes;
 mod order;
 mod pair;
 mod panics;
+mod quiet;
 mod refused;
 mod replicas;
 mod replication;

@@ -93,6 +93,9 @@ pub struct Outcome {
     pub archive: bool,
     /// An alert was withheld because of `cooldown`.
     pub suppressed: bool,
+    /// There is no more to it than its verdict: nothing is the matter with the sensor, nor was before it, it follows another
+    /// reading, and it does not matter when it arrived.
+    pub is_plain: bool,
 }
 
 impl Default for Outcome {
@@ -107,6 +110,7 @@ impl Default for Outcome {
             transition: None,
             archive: false,
             suppressed: false,
+            is_plain: false,
         }
     }
 }
@@ -117,6 +121,7 @@ impl Outcome {
         (self.verdict, self.needed, self.score) = (Verdict::Normal, 0, 0.0);
         (self.finding, self.own, self.transition) = (None, None, None);
         (self.newest, self.archive, self.suppressed) = (newest, archive, false);
+        self.is_plain = false;
     }
 
     /// 0 to 1; 0 where nothing judged.
@@ -168,14 +173,11 @@ impl Last {
 
     /// Of a reading that was scored. What is above the boundary stays above it: the score is rounded up, and ends below 1.
     pub(crate) fn new(verdict: Verdict, score: f64) -> Self {
+        // Half of all scores are rounded up: no branch, which a processor could not guess. Bits are in the order of the numbers.
         let near = score as f32;
-        let above = if f64::from(near) < score {
-            near.next_up()
-        } else {
-            near
-        };
+        let above = near.abs().to_bits() + u32::from(f64::from(near) < score);
         let verdict = Verdict::SCORED.iter().position(|v| *v == verdict);
-        let score = above.clamp(0.0, 1.0_f32.next_down()).to_bits() & Self::SCORE;
+        let score = above.min(1.0_f32.next_down().to_bits());
         Self((verdict.unwrap_or(0) as u32) << 30 | score)
     }
 
@@ -455,6 +457,8 @@ impl Model {
         };
         if explain || !self.grade_by_all(reading, profile, look, outcome) {
             self.score_by_all(key, reading, profile, outcome);
+        } else {
+            outcome.is_plain = newest.is_some() && !profile.listens();
         }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
         self.learn(reading, anomalous, profile, look);

@@ -117,6 +117,7 @@ pub struct Profile {
     /// What `auto` goes by of the budget.
     pub(crate) pace: Pace,
     judging: Vec<Kind>,
+    listens: bool,
     origins: Vec<Option<Arc<[u8]>>>,
 }
 
@@ -191,6 +192,7 @@ impl Profile {
             },
             pace: Pace::of(count(Setting::Budget)),
             judging: Vec::new(),
+            listens: false,
             origins: Setting::ALL
                 .iter()
                 .map(|s| {
@@ -204,8 +206,15 @@ impl Profile {
         let on = Kind::JUDGING.into_iter().filter(|kind| profile.has(*kind));
         Self {
             judging: on.collect(),
+            listens: profile.expire.is_some() || profile.has(Kind::Nodata),
             ..profile
         }
+    }
+
+    /// Whether it matters when readings arrive.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.listens
     }
 
     /// The detectors that judge readings, in the order they are asked.

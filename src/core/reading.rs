@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::units::Timestamp;
 
 /// One number at one instant. The sensor is named by the key it is added to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     /// When it was measured.
     pub at: Timestamp,
@@ -26,7 +26,7 @@ impl When {
     ///
     /// # Errors
     /// [`Error::Timestamp`].
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes == b"*" {
             Ok(Self::Now)
@@ -40,15 +40,18 @@ impl When {
     ///
     /// # Errors
     /// [`Error::Future`].
+    #[inline]
     pub fn resolve(self, now: Timestamp, max_future: u64) -> Result<Timestamp, Error> {
         match self {
             Self::Now => Ok(now),
-            Self::At(at) if at > now.plus(max_future) => Err(Error::Future {
-                given: at.millis(),
-                ahead: at.since(now),
-                max_future,
-            }),
-            Self::At(at) => Ok(at),
+            Self::At(at) => match u64::try_from(at.since(now)) {
+                Ok(ahead) if ahead > max_future => Err(Error::Future {
+                    given: at.millis(),
+                    ahead: at.since(now),
+                    max_future,
+                }),
+                _ => Ok(at),
+            },
         }
     }
 }

@@ -60,14 +60,6 @@ pub enum Due {
     Forget,
 }
 
-impl Profile {
-    /// Whether it matters when readings arrive.
-    #[must_use]
-    pub fn listens(&self) -> bool {
-        self.expire.is_some() || self.has(Kind::Nodata)
-    }
-}
-
 impl Model {
     /// What is due at `now` for a sensor that nothing was to be heard of before `since` (the server was down, or nobody
     /// listened).
@@ -178,12 +170,10 @@ impl Model {
             verdict: Verdict::of(finding.severity),
             score: finding.score(),
             finding: Some(finding),
-            own: None,
-            needed: 0,
             newest: Some(newest),
             transition,
-            archive: false,
             suppressed,
+            ..Outcome::default()
         };
         Some((reading, outcome))
     }

@@ -59,7 +59,7 @@ impl Timestamp {
     ///
     /// # Errors
     /// [`Error::Timestamp`] unless it is an integer of 0 to `i64::MAX`.
-    #[inline]
+    #[inline(always)]
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         match decimal(bytes) {
             Some(millis) if millis <= i64::MAX.cast_unsigned() => {
@@ -97,7 +97,7 @@ fn no_timestamp(given: &[u8]) -> Error {
 }
 
 /// The whole number that decimal digits, and nothing but digits, are.
-#[inline]
+#[inline(always)]
 fn decimal(digits: &[u8]) -> Option<u64> {
     // Times of this age have 13 digits: the first eight and the last eight overlap, and what is in both counts once.
     if let (9..=16, Some(first), Some(last)) = (
@@ -105,8 +105,9 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         digits.first_chunk::<8>(),
         digits.last_chunk::<8>(),
     ) {
-        let high = of_digits(ones(*first)? << (8 * (16 - digits.len())));
-        return Some(high * 100_000_000 + of_digits(ones(*last)?));
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        let high = of_digits(ones(first)? << (8 * (16 - digits.len())));
+        return Some(high * 100_000_000 + of_digits(ones(last)?));
     }
     any_decimal(digits)
 }
@@ -124,17 +125,16 @@ fn any_decimal(digits: &[u8]) -> Option<u64> {
     (!digits.is_empty()).then_some(number)
 }
 
+const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+
 /// What each of eight digits stands for, the first one in the lowest byte.
-fn ones(digits: [u8; 8]) -> Option<u64> {
-    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0xf0; 8]);
-    const SIX: u64 = u64::from_ne_bytes([6; 8]);
-    let bytes = u64::from_le_bytes(digits);
-    // A digit keeps its upper half when 6 is added to it; what is above 9 does not.
-    if bytes & HIGH != ZEROS || bytes.wrapping_add(SIX) & HIGH != ZEROS {
-        return None;
-    }
-    Some(bytes - ZEROS)
+#[inline(always)]
+fn ones(bytes: u64) -> Option<u64> {
+    // To what is above '9' this adds up to 128 or more; what is below '0' borrows, and so does what is beyond both.
+    const ABOVE: u64 = u64::from_ne_bytes([0x80 - b'9' - 1; 8]);
+    let ones = bytes.wrapping_sub(ZEROS);
+    ((bytes.wrapping_add(ABOVE) | ones) & TOPS == 0).then_some(ones)
 }
 
 /// The number that eight of [`ones`] are, all at once: in each step neighbours become one number in twice the room.
@@ -148,7 +148,7 @@ fn of_digits(ones: u64) -> u64 {
 ///
 /// # Errors
 /// [`Error::Value`] for text that is no number; [`Error::NotFinite`] for NaN, infinities and what overflows to one.
-#[inline]
+#[inline(always)]
 pub fn parse_value(bytes: &[u8]) -> Result<f64, Error> {
     match number(bytes) {
         Some(value) if value.is_finite() => Ok(value),
@@ -167,7 +167,7 @@ fn no_value(given: &[u8], number: bool) -> Error {
 }
 
 /// The number a text is, NaN and infinities included.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn number(bytes: &[u8]) -> Option<f64> {
     match short_number(bytes) {
@@ -187,20 +187,63 @@ fn any_number(bytes: &[u8]) -> Option<f64> {
 
 /// The number that at most 15 digits are, with a sign and a point perhaps: an exact integer over an exact power of ten is
 /// rounded once, as a parser would round (Clinger 1990, the simple case).
-#[inline]
+#[inline(always)]
 fn short_number(bytes: &[u8]) -> Option<f64> {
     const POWERS: [f64; 16] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
     ];
     let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let (integer, decimals) = match (digits.len(), digits.first_chunk(), digits.last_chunk()) {
+        (len @ 4..=8, Some(first), Some(last)) => {
+            // What is in both counts once.
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            few_digits(u64::from(first) | u64::from(last) << (8 * (len - 4)), len)
+        }
+        _ => digits_one_by_one(digits),
+    }?;
+    let number = integer as f64 / POWERS.get(decimals)?;
+    Some(if digits.len() < bytes.len() {
+        -number
+    } else {
+        number
+    })
+}
+
+/// The whole number that so many bytes are, four to eight of digits and perhaps a point, the first one in the lowest byte, and how many
+/// digits follow the point; all at once.
+#[inline(always)]
+fn few_digits(bytes: u64, len: usize) -> Option<(i64, usize)> {
+    const POINTS: u64 = u64::from_ne_bytes([b'.'; 8]);
+    const ONE: u64 = u64::from_ne_bytes([1; 8]);
+    // The lowest byte that is a point becomes zero, whose top bit is then the lowest that is set.
+    let other = bytes ^ POINTS;
+    let points = other.wrapping_sub(ONE) & !other & TOPS;
+    let (digits, count, decimals) = if points == 0 {
+        (bytes, len, 0)
+    } else {
+        let at = points.trailing_zeros() & !7;
+        let before = (1 << at) - 1;
+        let digits = bytes & before | (bytes >> at >> 8) << at;
+        (digits, len - 1, len - 1 - at as usize / 8)
+    };
+    // Nothing at the end counts for zeros at the front.
+    let beyond = 8 * count as u32;
+    let digits = digits | ZEROS.checked_shl(beyond).unwrap_or(0);
+    let number = of_digits(ones(digits)? << (64 - beyond));
+    Some((number as i64, decimals))
+}
+
+/// The same for up to 16 bytes.
+#[inline(never)]
+fn digits_one_by_one(digits: &[u8]) -> Option<(i64, usize)> {
     if digits.len() > 16 {
         return None;
     }
-    let (mut integer, mut point) = (0u64, None);
+    let (mut integer, mut point) = (0, None);
     for (at, byte) in digits.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit <= 9 {
-            integer = integer * 10 + u64::from(digit);
+            integer = integer * 10 + i64::from(digit);
         } else if *byte == b'.' && point.is_none() {
             point = Some(at);
         } else {
@@ -211,15 +254,7 @@ fn short_number(bytes: &[u8]) -> Option<f64> {
         None => (digits.len(), 0),
         Some(at) => (digits.len() - 1, digits.len() - 1 - at),
     };
-    if !(1..=15).contains(&count) {
-        return None;
-    }
-    let number = integer as f64 / POWERS.get(decimals)?;
-    Some(if digits.len() < bytes.len() {
-        -number
-    } else {
-        number
-    })
+    (1..=15).contains(&count).then_some((integer, decimals))
 }
 
 /// How bad a reading is. The order is the order of urgency.
@@ -357,9 +392,20 @@ mod tests {
         }
 
         #[test]
-        fn a_short_number_is_what_any_parser_makes_of_it(text in "-?[0-9]{0,12}[.]?[0-9]{0,12}") {
-            let parsed = text.parse::<f64>().ok().map(f64::to_bits);
-            proptest::prop_assert_eq!(number(text.as_bytes()).map(f64::to_bits), parsed);
+        fn a_short_number_is_what_any_parser_makes_of_it(
+            text in "-?[0-9]{0,12}[.]?[0-9]{0,12}", few in "-?[0-9]{0,5}[.]?[0-9]{0,4}",
+            any in "[-+.0-9eE/:; ]{0,9}",
+        ) {
+            for text in [text, few, any] {
+                let parsed = text.parse::<f64>().ok().map(f64::to_bits);
+                proptest::prop_assert_eq!(number(text.as_bytes()).map(f64::to_bits), parsed, "{}", text);
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_digits_make_no_number(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..12)) {
+            let parsed = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<f64>().ok());
+            proptest::prop_assert_eq!(number(&bytes).map(f64::to_bits), parsed.map(f64::to_bits));
         }
     }
 

@@ -4,6 +4,10 @@
 //! would be dropped, and only there. The AOF can be seen at any time. A backlog and replicas begin with a replica's full
 //! synchronisation, which forks; or with a file or a master that was followed, which is loaded. Each of these makes the
 //! answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
+//!
+//! Most servers of which nobody hears are masters without AOF and eviction, too, and stay so until somebody sets that: then not even that
+//! is asked with each reading. To set it makes it unknown, and so does all of the above: an AOF that begins of itself, once a
+//! replica has become a master or a module has loaded a file, forks.
 
 use std::ptr;
 
@@ -25,10 +29,67 @@ pub(crate) enum Audience {
     Somebody,
 }
 
-impl Audience {
+/// What a reading has to know of the server.
+#[derive(Clone, Copy)]
+pub(crate) enum Situation {
+    /// A master without AOF, of which nobody hears, and which evicts nothing; no cluster, and nothing is being loaded.
+    Quiet,
+    /// Any; what the server says of itself.
+    Any(Flags),
+}
+
+impl Situation {
+    /// As it is now.
+    #[inline]
+    pub(crate) fn of(ctx: Ctx) -> Self {
+        if with(|state| state.quiet) {
+            #[cfg(debug_assertions)]
+            ctx.check_that_it_is_quiet();
+            Self::Quiet
+        } else {
+            Self::look(ctx)
+        }
+    }
+
+    #[inline(never)]
+    fn look(ctx: Ctx) -> Self {
+        let flags = ctx.asked();
+        if flags.is_plain() && !Audience::hears(ctx, flags) {
+            with(|state| state.quiet = true);
+        }
+        Self::Any(flags)
+    }
+
     /// Whether what a command's job passes on now reaches anybody.
     #[inline]
-    pub(crate) fn hears(ctx: Ctx, flags: Flags) -> bool {
+    pub(crate) fn hears(self, ctx: Ctx) -> bool {
+        match self {
+            Self::Quiet => false,
+            Self::Any(flags) => Audience::hears(ctx, flags),
+        }
+    }
+
+    /// As [`Flags::can_lose_keys`].
+    #[inline]
+    pub(crate) fn can_lose_keys(self) -> bool {
+        match self {
+            Self::Quiet => false,
+            Self::Any(flags) => flags.can_lose_keys(),
+        }
+    }
+
+    /// As [`Flags::is_pressed`].
+    pub(crate) fn is_pressed(self, ctx: Ctx) -> bool {
+        match self {
+            Self::Quiet => ctx.asked().is_pressed(),
+            Self::Any(flags) => flags.is_pressed(),
+        }
+    }
+}
+
+impl Audience {
+    /// Whether what a command's job passes on now reaches anybody.
+    fn hears(ctx: Ctx, flags: Flags) -> bool {
         if flags.writes_aof() {
             return true;
         }
@@ -48,10 +109,10 @@ impl Audience {
 }
 
 impl State {
-    /// Replication may be about to begin.
+    /// Replication or an AOF may be about to begin, or settings are other ones.
     pub(crate) fn forget_audience(&mut self) {
         self.audience = Audience::Unknown;
-        self.leads = None;
+        (self.leads, self.quiet) = (None, false);
     }
 }
 

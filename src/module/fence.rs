@@ -47,18 +47,27 @@ pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Runs a command: its error, or a panic, is the reply.
+#[inline(always)]
 pub(crate) fn command(
     ctx: *mut raw::RedisModuleCtx,
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
-    body: fn(Ctx, Args<'_>) -> Result<(), Error>,
+    body: impl Fn(Ctx, Args<'_>) -> Result<(), Error>,
 ) -> c_int {
     // SAFETY: the server calls commands with a live context and argc live strings.
     let (ctx, args) = unsafe { (Ctx::new(ctx), Args::new(argv, argc)) };
-    match caught(|| body(ctx, args)) {
-        Some(Ok(())) => {}
-        Some(Err(error)) => ctx.reply_error(&error.to_string()),
-        None => ctx.reply_error(INTERNAL),
+    let done = caught(|| {
+        if let Err(error) = body(ctx, args) {
+            refuse(ctx, &error);
+        }
+    });
+    if done.is_none() {
+        ctx.reply_error(INTERNAL);
     }
     server::OK
+}
+
+#[cold]
+fn refuse(ctx: Ctx, error: &Error) {
+    ctx.reply_error(&error.to_string());
 }

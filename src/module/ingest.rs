@@ -10,14 +10,14 @@ use anomaly_core::alert::{Alert, End, Source};
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
-use anomaly_core::{Error, Profile, Reading, key};
+use anomaly_core::{Error, Model, Profile, Reading, key};
 
-use crate::audience::Audience;
+use crate::audience::Situation;
 use crate::effects::{Archived, Policy, Words};
 use crate::known::Sought;
 use crate::samples::Waits;
-use crate::server::{Ctx, Flags, Key, Mode, Str};
-use crate::state::with;
+use crate::server::{Ctx, Key, Mode, Str};
+use crate::state::{State, lend, with};
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
@@ -36,7 +36,8 @@ pub(crate) struct Given<'a> {
     pub(crate) explain: bool,
 }
 
-/// A reading that was taken in: the model has changed, and what follows from it is due.
+/// A reading that was taken in: the model has changed, and what follows from it is due. As an [`Outcome`], it is filled.
+#[derive(Default)]
 pub(crate) struct Taken {
     pub(crate) reading: Reading,
     /// When it arrived, where the rules ask for that.
@@ -56,22 +57,28 @@ impl Taken {
 }
 
 /// Takes in a reading of a client's, decides what it means and does what follows.
-pub(crate) fn decide(ctx: Ctx, given: &Given<'_>, outcome: &mut Outcome) -> Result<Taken, Error> {
-    let flags = ctx.asked();
-    let taken = judge(ctx, flags, given, outcome).or_else(|error| broken(ctx, given, error))?;
-    follow(ctx, flags, given, &taken, outcome);
-    Ok(taken)
+pub(crate) fn decide(
+    ctx: Ctx,
+    given: &Given<'_>,
+    outcome: &mut Outcome,
+    taken: &mut Taken,
+) -> Result<(), Error> {
+    let situation = Situation::of(ctx);
+    if let Err(error) = judge(ctx, situation, given, outcome, taken) {
+        return broken(ctx, given, error);
+    }
+    follow(ctx, situation, given, taken, outcome);
+    Ok(())
 }
 
 /// Does what follows from a reading.
-fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Outcome) {
-    let heard = Audience::hears(ctx, flags);
-    let archived = if !taken.archive {
-        Archived::No
-    } else if flags.is_pressed() {
-        archive(ctx, given, taken)
+#[inline]
+fn follow(ctx: Ctx, situation: Situation, given: &Given<'_>, taken: &Taken, outcome: &Outcome) {
+    let heard = situation.hears(ctx);
+    let archived = if taken.archive {
+        archive_if_due(ctx, situation, given, taken, heard)
     } else {
-        archive_in_time(ctx, given, taken, heard)
+        Archived::No
     };
     if heard {
         pass_on(ctx, given, taken, archived);
@@ -86,29 +93,35 @@ fn follow(ctx: Ctx, flags: Flags, given: &Given<'_>, taken: &Taken, outcome: &Ou
 /// What lets a reading be taken in while the command that brings it is not over yet: the sensor is known, so that no key need be
 /// opened, and nothing of what follows has to be written then. See [`crate::hook`].
 pub(crate) struct Early {
-    flags: Flags,
+    situation: Situation,
     db: c_int,
     now: Timestamp,
     max_future: u64,
 }
 
 impl Early {
-    /// Nobody hears, no entry waits, and what follows may wait.
+    /// Nobody hears, no entry waits, and what follows may wait. Only of a client's own command: one of a transaction or of a
+    /// script is pressed, which is not asked for where all is quiet.
     pub(crate) fn may(ctx: Ctx, db: c_int, now: Timestamp) -> Option<Self> {
-        let flags = ctx.asked();
-        if flags.is_pressed() || flags.can_lose_keys() {
-            return None;
+        let situation = Situation::of(ctx);
+        match situation {
+            Situation::Quiet => {
+                #[cfg(debug_assertions)]
+                ctx.check_that_nothing_presses();
+            }
+            Situation::Any(flags) => {
+                if flags.is_pressed() || flags.can_lose_keys() || situation.hears(ctx) {
+                    return None;
+                }
+            }
         }
-        let max_future = with(|state| {
-            let may = !state.cluster && state.captured.is_empty();
-            may.then_some(state.settings.max_future)
-        })?;
-        let may = !Audience::hears(ctx, flags);
-        may.then_some(Self {
-            flags,
+        let state = lend();
+        let may = !state.cluster && state.captured.is_empty();
+        may.then(|| Self {
+            situation,
             db,
             now,
-            max_future,
+            max_future: state.settings.max_future,
         })
     }
 
@@ -117,7 +130,8 @@ impl Early {
         When::At(reading.at)
             .resolve(self.now, self.max_future)
             .ok()?;
-        let sought = with(|state| state.known.seek(self.flags, self.db, sensor, self.now));
+        let known = &mut lend().known;
+        let sought = known.seek(self.situation, self.db, sensor, self.now);
         sought.is_known().then_some(sought)
     }
 
@@ -142,11 +156,17 @@ impl Early {
         reading: Reading,
         sought: Sought<'_>,
     ) -> Option<Due> {
-        let mut outcome = Outcome::default();
-        let taken = match take(ctx, given, reading, Some(self.now), sought, &mut outcome) {
-            Ok(taken) => taken,
-            Err(error) => return Some(Due::of(Err(error))),
+        let (mut outcome, mut taken) = (Outcome::default(), Taken::default());
+        let place = (sought.db, sought.key);
+        let Some(model) = sought.known() else {
+            return Some(Due::of(Err(Error::Internal)));
         };
+        taken.reading = reading;
+        let now = Some(self.now);
+        let done = take(ctx, given, place, now, model, &mut outcome, &mut taken);
+        if let Err(error) = done {
+            return Some(Due::of(Err(error)));
+        }
         if outcome.transition.is_none() {
             if !taken.is_archived() {
                 return None;
@@ -174,10 +194,10 @@ impl Due {
     pub(crate) fn follow(&self, ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
         match &*self.0 {
             Ok((taken, outcome)) => {
-                follow(ctx, ctx.asked(), given, taken, outcome);
+                follow(ctx, Situation::of(ctx), given, taken, outcome);
                 Ok(())
             }
-            Err(error) => broken(ctx, given, error.clone()).map(|_| ()),
+            Err(error) => broken(ctx, given, error.clone()),
         }
     }
 }
@@ -188,7 +208,9 @@ const ENOUGH: usize = 16;
 /// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
 pub(crate) struct Batch<'a> {
     ctx: Ctx,
-    flags: Flags,
+    situation: Situation,
+    /// Somebody hears of each reading.
+    heard: bool,
     outcome: Outcome,
     taken: Vec<(Given<'a>, Taken)>,
     /// Outcomes of which more is to be said, by the position of their reading.
@@ -198,9 +220,11 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Room for so many readings.
     pub(crate) fn new(ctx: Ctx, readings: usize) -> Self {
+        let situation = Situation::of(ctx);
         Self {
             ctx,
-            flags: ctx.asked(),
+            situation,
+            heard: situation.hears(ctx),
             outcome: Outcome::default(),
             taken: Vec::with_capacity(readings),
             told: Vec::new(),
@@ -209,26 +233,34 @@ impl<'a> Batch<'a> {
 
     /// Takes in a reading and decides what it means; what follows is yet to be done.
     pub(crate) fn take(&mut self, given: Given<'a>) -> Result<Verdict, Error> {
-        let taken = match judge(self.ctx, self.flags, &given, &mut self.outcome) {
-            Err(error) => {
-                self.settle();
-                broken(self.ctx, &given, error)?
-            }
-            taken => taken?,
-        };
+        let mut taken = Taken::default();
+        let judged = judge(
+            self.ctx,
+            self.situation,
+            &given,
+            &mut self.outcome,
+            &mut taken,
+        );
+        if let Err(error) = judged {
+            self.settle();
+            broken(self.ctx, &given, error)?;
+        }
+        let verdict = self.outcome.verdict;
         if self.outcome.transition.is_some() {
             self.told.push((self.taken.len(), self.outcome.clone()));
+        } else if !self.heard && !taken.archive {
+            count_as_change(self.ctx);
+            return Ok(verdict);
         }
         self.taken.push((given, taken));
-        Ok(self.outcome.verdict)
+        Ok(verdict)
     }
 
     /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
     pub(crate) fn settle(&mut self) {
-        let (ctx, flags) = (self.ctx, self.flags);
-        let heard = Audience::hears(ctx, flags);
+        let (ctx, situation, heard) = (self.ctx, self.situation, self.heard);
         let archives = effects::archives() && self.taken.iter().any(|(_, taken)| taken.archive);
-        let together = flags.is_pressed() || self.taken.len() >= ENOUGH;
+        let together = self.taken.len() >= ENOUGH || situation.is_pressed(ctx);
         let archived = if archives && together {
             self.archive()
         } else {
@@ -288,30 +320,54 @@ impl<'a> Batch<'a> {
 }
 
 /// What can be refused, and the change of the model.
-fn judge(ctx: Ctx, flags: Flags, given: &Given<'_>, outcome: &mut Outcome) -> Result<Taken, Error> {
-    let Given {
-        sensor,
-        when,
-        value,
-        ..
-    } = *given;
-    let (name, db, now) = (sensor.bytes(), ctx.db(), ctx.now());
-    let (at, sought, cluster) = with(|state| {
-        if state.cluster {
-            key::check_slot(&state.settings.alerts_key, name)?;
-        }
-        let at = when.resolve(now, state.settings.max_future)?;
-        let sought = state.known.seek(flags, db, name, now);
-        Ok::<_, Error>((at, sought, state.cluster))
-    })?;
-    let reading = Reading { at, value };
-    if !sought.is_known() {
-        admit(ctx, given)?;
-        if cluster {
-            moving::check_reading(ctx, sensor, reading)?;
-        }
+#[inline(always)]
+fn judge(
+    ctx: Ctx,
+    situation: Situation,
+    given: &Given<'_>,
+    outcome: &mut Outcome,
+    taken: &mut Taken,
+) -> Result<(), Error> {
+    let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
+    let mut state = lend();
+    let sought = state.known.seek(situation, db, name, now);
+    let (cluster, max_future) = (state.cluster, state.settings.max_future);
+    drop(state);
+    if cluster {
+        check_slot(name)?;
     }
-    take(ctx, given, reading, Some(now), sought, outcome)
+    let at = given.when.resolve(now, max_future)?;
+    let value = given.value;
+    taken.reading = Reading { at, value };
+    let mut key = None;
+    let model = match sought.known() {
+        Some(model) => model,
+        None => open(ctx, given, taken.reading, cluster, &sought, &mut key)?,
+    };
+    take(ctx, given, (db, name), Some(now), model, outcome, taken)
+}
+
+/// On a cluster what belongs to a sensor must lie in its slot.
+#[inline(never)]
+fn check_slot(sensor: &[u8]) -> Result<(), Error> {
+    with(|state| key::check_slot(&state.settings.alerts_key, sensor))
+}
+
+/// The model of a sensor that is not known, a new one where there is none and may be one.
+#[inline(never)]
+fn open<'a>(
+    ctx: Ctx,
+    given: &Given<'_>,
+    reading: Reading,
+    cluster: bool,
+    sought: &Sought<'_>,
+    key: &'a mut Option<Key>,
+) -> Result<&'a mut Model, Error> {
+    admit(ctx, given)?;
+    if cluster {
+        moving::check_reading(ctx, given.sensor, reading)?;
+    }
+    sought.open(ctx, given.sensor, key)
 }
 
 /// Refuses a sensor that is not there and must not be created.
@@ -330,7 +386,7 @@ fn admit(ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
 /// What follows from an error of [`judge`]. A model that broke is reset, here and on every replica, whose models went on:
 /// whatever it holds now is not to be trusted.
 #[cold]
-fn broken(ctx: Ctx, given: &Given<'_>, error: Error) -> Result<Taken, Error> {
+fn broken(ctx: Ctx, given: &Given<'_>, error: Error) -> Result<(), Error> {
     if let Error::Broken = error {
         reset(ctx, given.sensor)?;
     }
@@ -364,6 +420,22 @@ fn by(taken: &Taken) -> Policy {
         Policy::OfSeries
     } else {
         Policy::Last
+    }
+}
+
+/// The same, but the sample may wait for others where nothing is against that.
+#[inline(never)]
+fn archive_if_due(
+    ctx: Ctx,
+    situation: Situation,
+    given: &Given<'_>,
+    taken: &Taken,
+    heard: bool,
+) -> Archived {
+    if situation.is_pressed(ctx) {
+        archive(ctx, given, taken)
+    } else {
+        archive_in_time(ctx, given, taken, heard)
     }
 }
 
@@ -452,16 +524,30 @@ pub(crate) fn apply(
     arrival: Option<Timestamp>,
     archived: bool,
 ) -> Result<(), Error> {
-    let (flags, mut outcome) = (ctx.asked(), Outcome::default());
-    let reading = Reading {
+    let situation = Situation::of(ctx);
+    let (mut outcome, mut taken) = (Outcome::default(), Taken::default());
+    taken.reading = Reading {
         at,
         value: given.value,
     };
     let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
-    let sought = with(|state| state.known.seek(flags, db, name, now));
-    let taken = take(ctx, given, reading, arrival, sought, &mut outcome)?;
+    let sought = with(|state| state.known.seek(situation, db, name, now));
+    let mut key = None;
+    let model = match sought.known() {
+        Some(model) => model,
+        None => sought.open(ctx, given.sensor, &mut key)?,
+    };
+    take(
+        ctx,
+        given,
+        (db, name),
+        arrival,
+        model,
+        &mut outcome,
+        &mut taken,
+    )?;
     if archived {
-        let may = !flags.is_pressed();
+        let may = !situation.is_pressed(ctx);
         let waits = may.then(|| put_off(ctx, given, &taken, true, true));
         match waits.flatten() {
             Some(waits) => waits.settle(),
@@ -504,55 +590,87 @@ pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The change of the model, and nothing else. The arrival is noted where the rules ask for it.
+/// The change of the model of the sensor at that place, and nothing else. The arrival is noted where the rules ask for it.
 fn take(
     ctx: Ctx,
     given: &Given<'_>,
-    reading: Reading,
+    (db, name): (c_int, &[u8]),
     arrival: Option<Timestamp>,
-    sought: Sought<'_>,
+    model: &mut Model,
     outcome: &mut Outcome,
-) -> Result<Taken, Error> {
-    let sensor = given.sensor;
-    let (name, db) = (sought.key, sought.db);
-    let mut key = None;
-    let model = sought.open(ctx, sensor, &mut key)?;
+    taken: &mut Taken,
+) -> Result<(), Error> {
     let mut timed = false;
-    let taken = fence::caught(|| {
+    let reading = taken.reading;
+    let done = fence::caught(|| {
         with(|state| {
             #[cfg(debug_assertions)]
             state.panic_if_asked(name);
             let was_open = model.alarm.open().is_some();
             model.take_in(name, reading, &mut state.rules, given.explain, outcome);
-            state.counts.count(outcome);
-            // Not only with a transition: what was reopened silently also ends silently.
-            if was_open != model.alarm.open().is_some() {
-                state.track(db, name, model);
+            if outcome.is_plain {
+                state.counts.readings += 1;
+            } else {
+                timed = see_to(
+                    state,
+                    given,
+                    (db, name),
+                    arrival,
+                    was_open,
+                    model,
+                    outcome,
+                    taken,
+                );
             }
-            let profile = model.judged_by(&state.rules);
-            let arrival = arrival.filter(|_| profile.is_some_and(|profile| profile.listens()));
-            // A series that is created, an alert and an explanation need it.
-            let wanted = outcome.newest.is_none() || outcome.transition.is_some() || given.explain;
-            let profile = profile.filter(|_| wanted).map(Arc::clone);
-            if let Some(now) = arrival {
-                model.set_arrived(now);
-                if model.timer == 0 {
-                    state.time(db, name, model, Timestamp::ZERO, now);
-                    timed = true;
-                }
-            }
-            Taken {
-                reading,
-                arrival,
-                archive: outcome.archive,
-                newest: outcome.newest.is_some_and(|newest| newest.at < reading.at),
-                profile,
-            }
-        })
+            taken.archive = outcome.archive;
+            taken.newest = outcome.newest.is_some_and(|newest| newest.at < reading.at);
+        });
     });
     if timed {
         silence::wake(ctx);
     }
-    ctx.modified(sensor);
-    taken.ok_or(Error::Broken)
+    ctx.modified(given.sensor);
+    match done {
+        Some(()) => Ok(()),
+        None => Err(Error::Broken),
+    }
+}
+
+/// What few readings need: the state is to know of their sensor's episode or of when they arrived, or more is to be said of them. Whether a
+/// timer was set.
+#[inline(never)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "it is a part of `take`, apart from what all readings need"
+)]
+fn see_to(
+    state: &mut State,
+    given: &Given<'_>,
+    (db, name): (c_int, &[u8]),
+    arrival: Option<Timestamp>,
+    was_open: bool,
+    model: &mut Model,
+    outcome: &Outcome,
+    taken: &mut Taken,
+) -> bool {
+    state.counts.count(outcome);
+    // Not only with a transition: what was reopened silently also ends silently.
+    if was_open != model.alarm.open().is_some() {
+        state.track(db, name, model);
+    }
+    let profile = model.judged_by(&state.rules);
+    let arrival = arrival.filter(|_| profile.is_some_and(|profile| profile.listens()));
+    // A series that is created, an alert and an explanation need it.
+    let wanted = outcome.newest.is_none() || outcome.transition.is_some() || given.explain;
+    taken.profile = profile.filter(|_| wanted).map(Arc::clone);
+    taken.arrival = arrival;
+    let Some(now) = arrival else {
+        return false;
+    };
+    model.set_arrived(now);
+    if model.timer != 0 {
+        return false;
+    }
+    state.time(db, name, model, Timestamp::ZERO, now);
+    true
 }

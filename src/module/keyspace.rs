@@ -373,8 +373,11 @@ unsafe extern "C" fn on_config(
     _: u64,
     _: *mut c_void,
 ) {
-    // SAFETY: the server gives a live context.
-    guard((), || known::reconfigured(unsafe { Ctx::new(ctx) }));
+    guard((), || {
+        with(|state| state.forget_audience());
+        // SAFETY: the server gives a live context.
+        known::reconfigured(unsafe { Ctx::new(ctx) });
+    });
 }
 
 /// A replica takes what it has loaded beside its data instead of that, or throws it away.

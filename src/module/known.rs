@@ -7,13 +7,14 @@
 //! cluster. Those that are known are opened again now and then, so that the server sees them used.
 
 use std::ffi::c_int;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use anomaly_core::cache::{Cache, PAGE, Tag};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model};
 
-use crate::server::{Ctx, Flags, Key, Mode, Str};
+use crate::audience::Situation;
+use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, heap};
 
@@ -49,9 +50,10 @@ enum Pause {
 
 impl Known {
     /// Looks for a sensor.
+    #[inline(always)]
     pub(crate) fn seek<'a>(
         &mut self,
-        flags: Flags,
+        situation: Situation,
         db: c_int,
         key: &'a [u8],
         now: Timestamp,
@@ -62,7 +64,7 @@ impl Known {
             place: None,
             model: None,
         };
-        if flags.can_lose_keys() {
+        if situation.can_lose_keys() {
             return nowhere;
         }
         let tag = self.cache.tag(db, key);
@@ -76,10 +78,11 @@ impl Known {
             self.found += u64::from(model.is_some());
         }
         Sought {
-            db,
-            key,
             place: Some(Place { tag, turn }),
-            model: model.map(|found| ptr::with_exposed_provenance_mut((found >> 16) as usize)),
+            model: model.and_then(|found| {
+                NonNull::new(ptr::with_exposed_provenance_mut((found >> 16) as usize))
+            }),
+            ..nowhere
         }
     }
 
@@ -160,9 +163,10 @@ pub(crate) struct Sought<'a> {
     pub(crate) key: &'a [u8],
     /// Where it may be noted; `None`: nowhere.
     place: Option<Place>,
-    model: Option<*mut Model>,
+    model: Option<NonNull<Model>>,
 }
 
+#[derive(Clone, Copy)]
 struct Place {
     tag: Tag,
     turn: u16,
@@ -174,18 +178,22 @@ impl Sought<'_> {
         self.model.is_some()
     }
 
-    /// The model at the sensor's key, a new one where there is no key. `key` holds the key open, if it has to be opened.
-    /// Nothing may have changed keys since it was looked for.
+    /// Its model, if it is known. Nothing may have changed keys since it was looked for.
+    #[inline]
+    pub(crate) fn known<'a>(&self) -> Option<&'a mut Model> {
+        // SAFETY: what is known is where it was, and nobody else refers to it: the server runs one callback at a time.
+        self.model.map(|mut known| unsafe { known.as_mut() })
+    }
+
+    /// The model at the sensor's key, a new one where there is no key; `key` holds the key open. From then on it is known,
+    /// if it may be.
+    #[inline(never)]
     pub(crate) fn open<'a>(
-        self,
+        &self,
         ctx: Ctx,
         sensor: Str<'_>,
         key: &'a mut Option<Key>,
     ) -> Result<&'a mut Model, Error> {
-        if let Some(known) = self.model {
-            // SAFETY: what is known is where it was, and nobody else refers to it: the server runs one callback at a time.
-            return Ok(unsafe { &mut *known });
-        }
         let key = key.insert(Key::open(ctx, sensor, Mode::Change));
         let lasts = !key.expires();
         let model = datatype::model_or_new(key)?;

@@ -82,7 +82,7 @@ pub(crate) fn commands(ctx: Ctx) -> Result<(), String> {
     internal(ctx, "anomaly._load", 3, 1)?;
     internal(ctx, "anomaly._backlog", -3, 0)?;
     internal(ctx, "anomaly._silent", 5, 2)?;
-    internal(ctx, "anomaly._verdict", 2, 0)?;
+    internal(ctx, "anomaly._verdict", 3, 0)?;
     #[cfg(debug_assertions)]
     internal(ctx, "anomaly._panic", -1, 0)?;
     Ok(())

@@ -1,7 +1,8 @@
 //! Replies: values in the client's protocol (maps become flat pairs on RESP2 by the server's own doing), and verdicts.
 //!
 //! The server puts a simple string together from three parts each time it is given one. A verdict is the reply of a command of
-//! ours, kept when it is first needed; to send that again takes half of it.
+//! ours, kept when it is first needed; to send that again takes half of it. So is an array of as many normal verdicts as MADD
+//! was asked for before.
 
 use std::ffi::{CStr, CString};
 
@@ -9,56 +10,148 @@ use anomaly_core::Error;
 use anomaly_core::command::Reply;
 use anomaly_core::model::Verdict;
 
-use crate::server::{Args, Ctx, Kept};
+use crate::server::{Args, Ctx, Kept, borrowed};
 use crate::state::with;
 
-/// Verdicts that are kept, by their position in [`Verdict::ALL`].
+/// Arrays are kept of no more than so many verdicts in all: their producers mostly send the same number again and again.
+const IN_ARRAYS: usize = 10_000;
+
+/// Replies that are kept; of those that the server does not send as they are to be sent, `None`.
 #[derive(Default)]
-pub(crate) enum Verdicts {
-    /// Not yet.
-    #[default]
-    None,
-    /// They are being made.
-    Making,
-    /// Those that the server sends as they are to be sent.
-    Made([Option<Kept>; Verdict::ALL.len()]),
+pub(crate) struct Verdicts {
+    /// By their position in [`Verdict::ALL`].
+    single: Option<[Option<Kept>; Verdict::ALL.len()]>,
+    /// Of nothing but normal ones, by their number.
+    arrays: Vec<(usize, Option<Kept>)>,
+    in_arrays: usize,
+    /// Some are being made.
+    making: bool,
 }
 
 /// Replies a verdict.
 pub(crate) fn verdict(ctx: Ctx, verdict: Verdict) {
-    let kept = with(|state| match &state.verdicts {
-        Verdicts::Made(kept) => kept.get(verdict as usize).copied(),
-        _ => None,
+    let kept = with(|state| {
+        let single = state.verdicts.single.as_ref()?;
+        single.get(verdict as usize).copied()
     });
     match kept {
         Some(Some(kept)) => ctx.reply_again(kept),
         Some(None) => ctx.reply_simple(word(verdict)),
         None => {
             ctx.reply_simple(word(verdict));
-            keep(ctx);
+            let single = Verdict::ALL.map(|verdict| kept_reply(ctx, verdict, None));
+            with(|state| state.verdicts.single = Some(single));
         }
     }
 }
 
-/// Makes the verdicts that are to be kept.
-#[cold]
-fn keep(ctx: Ctx) {
-    with(|state| state.verdicts = Verdicts::Making);
-    let kept = Verdict::ALL.map(|verdict| {
-        let expected = format!("+{}\r\n", verdict.word());
-        ctx.kept(c"ANOMALY._VERDICT", word(verdict), expected.as_bytes())
-    });
-    with(|state| state.verdicts = Verdicts::Made(kept));
+/// Verdicts in an array. While all are normal none is sent, for then the whole array is one that may be kept.
+pub(crate) struct Array {
+    ctx: Ctx,
+    len: usize,
+    /// Normal ones before all others.
+    normal: usize,
+    /// It is being sent.
+    begun: bool,
 }
 
-/// `_verdict word`: replies a verdict to the module itself.
+impl Array {
+    /// One of `len` replies: so many must follow.
+    pub(crate) fn new(ctx: Ctx, len: usize) -> Self {
+        Self {
+            ctx,
+            len,
+            normal: 0,
+            begun: false,
+        }
+    }
+
+    /// The next is a verdict.
+    #[inline]
+    pub(crate) fn verdict(&mut self, verdict: Verdict) {
+        if verdict == Verdict::Normal && !self.begun {
+            self.normal += 1;
+        } else {
+            self.begin();
+            self::verdict(self.ctx, verdict);
+        }
+    }
+
+    /// The next is an error.
+    pub(crate) fn error(&mut self, text: &str) {
+        self.begin();
+        self.ctx.reply_error(text);
+    }
+
+    /// There are no more.
+    pub(crate) fn end(mut self) {
+        if self.begun {
+            return;
+        }
+        let len = self.len;
+        let kept = with(|state| {
+            let arrays = &state.verdicts.arrays;
+            arrays.iter().find(|(of, _)| *of == len).copied()
+        });
+        match kept {
+            Some((_, Some(kept))) => self.ctx.reply_again(kept),
+            Some((_, None)) => self.begin(),
+            None => {
+                self.begin();
+                keep_array(self.ctx, len);
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.ctx.reply_array(self.len);
+            (0..self.normal).for_each(|_| verdict(self.ctx, Verdict::Normal));
+        }
+    }
+}
+
+/// Keeps an array of so many normal verdicts, if there is room for it.
+#[cold]
+fn keep_array(ctx: Ctx, len: usize) {
+    if with(|state| state.verdicts.in_arrays + len <= IN_ARRAYS) {
+        let kept = kept_reply(ctx, Verdict::Normal, Some(len));
+        with(|state| {
+            let verdicts = &mut state.verdicts;
+            verdicts.in_arrays += len;
+            verdicts.arrays.push((len, kept));
+        });
+    }
+}
+
+/// The reply of `_verdict`.
+#[cold]
+fn kept_reply(ctx: Ctx, verdict: Verdict, array: Option<usize>) -> Option<Kept> {
+    let name = verdict.word();
+    let one = format!("+{name}\r\n");
+    let expected = match array {
+        None => one,
+        Some(len) => format!("*{len}\r\n{}", one.repeat(len)),
+    };
+    let args = [name, &array.unwrap_or(0).to_string()].map(|word| ctx.string(word.as_bytes()));
+    with(|state| state.verdicts.making = true);
+    let kept = ctx.kept(c"ANOMALY._VERDICT", &borrowed(&args), expected.as_bytes());
+    with(|state| state.verdicts.making = false);
+    kept
+}
+
+/// `_verdict word count`: replies a verdict to the module itself, or an array of so many of it (0: no array).
 pub(crate) fn of_command(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let known = Verdict::ALL
         .into_iter()
         .find(|verdict| verdict.word().as_bytes() == args.bytes(1));
-    match known {
-        Some(verdict) if with(|state| matches!(state.verdicts, Verdicts::Making)) => {
-            ctx.reply_simple(word(verdict));
+    let count = std::str::from_utf8(args.bytes(2)).unwrap_or_default();
+    match (known, count.parse()) {
+        (Some(verdict), Ok(count)) if with(|state| state.verdicts.making) => {
+            if count > 0 {
+                ctx.reply_array(count);
+            }
+            (0..count.max(1)).for_each(|_| ctx.reply_simple(word(verdict)));
             Ok(())
         }
         _ => Err(Error::Internal),

@@ -1,6 +1,6 @@
 //! What the module knows beside the keys: rules, watches, settings, counts, and where episodes are open. Main thread only.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::c_int;
 use std::sync::atomic::AtomicI64;
@@ -144,6 +144,8 @@ pub(crate) struct State {
     /// Slots of this node that move to or from another.
     pub(crate) moves: Moves,
     pub(crate) audience: Audience,
+    /// The situation is [`Quiet`](crate::audience::Situation::Quiet).
+    pub(crate) quiet: bool,
     /// This server takes the decisions, unless a master sends the command; `None`: it is to be asked.
     pub(crate) leads: Option<bool>,
     pub(crate) known: Known,
@@ -252,7 +254,14 @@ lazy_static! {
 
 /// Works on the state. Nothing inside may call the server, which could call back.
 pub(crate) fn with<T>(work: impl FnOnce(&mut State) -> T) -> T {
-    work(&mut STATE.0.borrow_mut())
+    work(&mut lend())
+}
+
+/// The same for the hottest paths, whose closures the compiler may leave a call of their own: nothing may call the server before
+/// it is dropped.
+#[inline(always)]
+pub(crate) fn lend() -> RefMut<'static, State> {
+    STATE.0.borrow_mut()
 }
 
 pub(crate) fn init(ctx: Ctx) {

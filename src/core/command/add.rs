@@ -52,7 +52,7 @@ impl Add {
     ///
     /// # Errors
     /// [`Error::Timestamp`], [`Error::Value`], [`Error::NotFinite`].
-    #[inline]
+    #[inline(always)]
     pub fn item(when: &[u8], value: &[u8]) -> Result<Self, Error> {
         Ok(Self {
             when: When::parse(when)?,
@@ -65,6 +65,7 @@ impl Add {
     ///
     /// # Errors
     /// Those of [`Self::item`], and [`Error::Argument`] for an unknown option.
+    #[inline(always)]
     pub fn parse(when: &[u8], value: &[u8], option: Option<&[u8]>) -> Result<Self, Error> {
         let item = Self::item(when, value)?;
         match option {

@@ -23,7 +23,7 @@ pub use crate::kind::Kind;
 use crate::model::Model;
 use crate::profile::Profile;
 use crate::reading::Reading;
-use crate::units::{Severity, Side, score};
+use crate::units::{Direction, Severity, Side, score};
 use crate::window::Window;
 
 /// Ratios end here, so that a change of a sensor that never changed has a score below 1 and no infinity.
@@ -391,8 +391,8 @@ pub(crate) fn deviating(
 #[inline(always)]
 #[must_use]
 pub(crate) fn grade(ratio: f64, deviation: f64, profile: &Profile) -> (f64, Option<Severity>) {
-    let side = Side::of(deviation);
-    if !profile.direction.watches(side) {
+    // Which side it is on cannot be guessed, and mostly does not matter.
+    if profile.direction != Direction::Both && !profile.direction.watches(Side::of(deviation)) {
         return (0.0, None);
     }
     let small = deviation.abs() < profile.mindev;

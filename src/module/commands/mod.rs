@@ -18,7 +18,11 @@ pub(crate) use sensors::{ack, alerts, backtest, info, load, reset};
 pub(crate) use streams::{backlog, watch_del, watch_get, watch_help, watch_list, watch_set};
 
 fn sensor(args: Args<'_>, index: usize) -> Result<Str<'_>, Error> {
-    args.get(index).ok_or(Error::WrongType)
+    // Not `ok_or`, which makes an error, and drops it, for each argument that is there.
+    match args.get(index) {
+        Some(sensor) => Ok(sensor),
+        None => Err(Error::WrongType),
+    }
 }
 
 /// Refuses clients what only replication and loading may do.

@@ -7,7 +7,7 @@ use anomaly_core::model::Outcome;
 use anomaly_core::units::Timestamp;
 
 use super::{internal, sensor};
-use crate::ingest::{Batch, Given};
+use crate::ingest::{Batch, Given, Taken};
 use crate::server::{Args, Ctx, Str};
 use crate::state::with;
 use crate::{effects, ingest, reply, samples, silence};
@@ -50,18 +50,24 @@ pub(crate) fn add(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     }
     let add = Add::parse(args.bytes(2), args.bytes(3), args.get(4).map(Str::bytes))
         .inspect_err(|_| refused())?;
-    let mut outcome = Outcome::default();
-    let taken = timed(1, || {
-        ingest::decide(ctx, &given(args, 1, add)?, &mut outcome)
-    })
-    .inspect_err(|_| refused())?;
-    match &taken.profile {
-        Some(profile) if add.explain => {
-            reply::send(ctx, &add::explained(taken.reading, &outcome, profile));
-        }
-        _ => reply::verdict(ctx, outcome.verdict),
+    let (mut outcome, mut taken) = (Outcome::default(), Taken::default());
+    let given = given(args, 1, add)?;
+    timed(1, || ingest::decide(ctx, &given, &mut outcome, &mut taken))
+        .inspect_err(|_| refused())?;
+    if add.explain {
+        explain(ctx, &outcome, &taken);
+    } else {
+        reply::verdict(ctx, outcome.verdict);
     }
     Ok(())
+}
+
+#[inline(never)]
+fn explain(ctx: Ctx, outcome: &Outcome, taken: &Taken) {
+    match &taken.profile {
+        Some(profile) => reply::send(ctx, &add::explained(taken.reading, outcome, profile)),
+        None => reply::verdict(ctx, outcome.verdict),
+    }
 }
 
 pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
@@ -70,7 +76,7 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
         ctx.reply_wrong_arity();
         return Ok(());
     }
-    ctx.reply_array(items);
+    let mut replies = reply::Array::new(ctx, items);
     let mut full = false;
     timed(items as u64, || {
         let mut batch = Batch::new(ctx, items.min(TOGETHER));
@@ -86,14 +92,15 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
                 Add::item(args.bytes(first + 1), args.bytes(first + 2))
             };
             match item.and_then(|item| batch.take(given(args, first, item)?)) {
-                Ok(verdict) => reply::verdict(ctx, verdict),
+                Ok(verdict) => replies.verdict(verdict),
                 Err(error) => {
                     refused();
-                    ctx.reply_error(&error.to_string());
+                    replies.error(&error.to_string());
                 }
             }
         }
         batch.settle();
+        replies.end();
     });
     Ok(())
 }

@@ -340,7 +340,12 @@ fn decide(
     let given = found.given(sensor.borrow(), &entry.words, &source);
     let decided = match due {
         Some(due) => due.follow(ctx, &given),
-        None => ingest::decide(ctx, &given, &mut Outcome::default()).map(|_| ()),
+        None => ingest::decide(
+            ctx,
+            &given,
+            &mut Outcome::default(),
+            &mut ingest::Taken::default(),
+        ),
     };
     decided.inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {

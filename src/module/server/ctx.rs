@@ -81,6 +81,13 @@ impl Flags {
         self.0 & can != 0
     }
 
+    /// Whether this is a master without AOF, and none of whose keys [can be lost](Self::can_lose_keys).
+    pub(crate) fn is_plain(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
+            && !self.writes_aof()
+            && !self.can_lose_keys()
+    }
+
     /// Whether nothing of what is running may be put off: it is one of the commands of a transaction, a script or a file, which no
     /// command filter need see, or on a cluster, where keys may be another node's a moment later, with no command for it.
     pub(crate) fn is_pressed(self) -> bool {
@@ -125,6 +132,26 @@ impl Ctx {
 
     pub(crate) fn asked(self) -> Flags {
         Flags(self.flags())
+    }
+
+    /// What is kept in mind of the server must be as it is: if not, this ends it.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_that_it_is_quiet(self) {
+        if !self.asked().is_plain() {
+            self.warn("anomaly: the server is not as quiet as it was taken for");
+            std::process::abort();
+        }
+    }
+
+    /// What is running must be a client's own command: if not, this ends the server.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_that_nothing_presses(self) {
+        if self.asked().is_pressed() {
+            self.warn(
+                "anomaly: what a transaction or a script runs was taken for a client's own command",
+            );
+            std::process::abort();
+        }
     }
 
     fn flags(self) -> u32 {
@@ -389,18 +416,13 @@ impl Ctx {
         unsafe { api!(RedisModule_SignalModifiedKey(self.0, name.raw())) };
     }
 
-    /// The reply of a command with one argument, if it is sent as `expected`; it is kept for good.
-    pub(crate) fn kept(self, command: &CStr, argument: &CStr, expected: &[u8]) -> Option<Kept> {
-        // SAFETY: a live context, which leaves it to us to free replies; "c" takes a C string.
-        let reply = unsafe {
-            api!(RedisModule_Call(
-                self.0,
-                command.as_ptr(),
-                c"c".as_ptr(),
-                argument.as_ptr()
-            ))
-        };
-        Kept::of(reply, expected)
+    /// The reply of a command, if it is sent as `expected`; it is kept for good.
+    pub(crate) fn kept(self, command: &CStr, args: &[Str<'_>], expected: &[u8]) -> Option<Kept> {
+        // SAFETY: a live context, which leaves it to us to free replies.
+        Kept::of(
+            unsafe { spread!(RedisModule_Call, self.0, command, args, "") },
+            expected,
+        )
     }
 
     /// Replies what a call replied.
