@@ -25,6 +25,7 @@ mod odds;
 mod season;
 mod shape;
 
+use std::hint::select_unpredictable;
 use std::num::NonZero;
 
 use wide::f32x4;
@@ -330,7 +331,7 @@ impl Auto {
         let bin = self.profile.get(index);
         let (from_profile, from_recent) = (y - f64::from(bin.value), y - old.recent);
         let seasonal = bin.known() && old.errors[0] < old.errors[1];
-        let off = if seasonal { from_profile } else { from_recent };
+        let off = either(seasonal, from_profile, from_recent);
         let error = off.abs() as f32;
         let own = bin.own(old.noise);
         // Errors count in the noise of their bin, half-way: it is not known as well as the sensor's.
@@ -360,7 +361,7 @@ impl Auto {
         let (novel, meeting) = if known > 0 {
             self.novelty.judge(y, &shape, &range)
         } else {
-            (0.0, Meeting::None)
+            (0.0, Meeting::NONE)
         };
 
         // The error of each expert, and which of its errors it is; 0 for none.
@@ -536,6 +537,13 @@ impl Auto {
             season.min(high).clamp(0.0, FARTHEST),
         )
     }
+}
+
+/// One or the other of two numbers, without a branch, for what a processor cannot guess. (Of numbers the compiler makes a branch, of
+/// their bits none.)
+#[inline(always)]
+fn either(one: bool, x: f64, other: f64) -> f64 {
+    f64::from_bits(select_unpredictable(one, x.to_bits(), other.to_bits()))
 }
 
 /// What is `y` units from the anchor, in the sensor's unit.

@@ -6,6 +6,8 @@
 //! the place of the one that was not met for the longest time. Of their numbers the upper half is kept (bfloat16: three
 //! digits), since no value is farther from the anchor than the range is wide.
 
+use std::hint::select_unpredictable;
+
 use wide::{f32x4, u16x8};
 
 use super::constants::{PROTOTYPES, RADIUS};
@@ -38,15 +40,21 @@ impl Default for Novelty {
     }
 }
 
-/// Which prototype a reading met, or made.
+/// What a reading met: a prototype, or none, and then it is one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Meeting {
+pub(crate) struct Meeting {
+    /// Its place: that of the prototype that it met, or else of the one that it takes the place of. `None`: it is too early to tell.
+    place: Option<u8>,
+    /// Of that prototype, or its own.
+    state: Prototype,
+}
+
+impl Meeting {
     /// It is too early to tell.
-    None,
-    /// The one at that place.
-    Known(u8),
-    /// None: this is one.
-    New(Prototype),
+    pub(super) const NONE: Self = Self {
+        place: None,
+        state: [NONE; NUMBERS],
+    };
 }
 
 /// The widest there has been: of values from the anchor, and of livelinesses from none.
@@ -98,26 +106,25 @@ impl Novelty {
             }
         }
         let (nearest, place) = least(distances);
-        if nearest <= RADIUS {
-            return (nearest, Meeting::Known(place));
+        // Whether it is a state that is known cannot be guessed: there is no branch on it.
+        let known = nearest <= RADIUS;
+        let place = select_unpredictable(known, place, PROTOTYPES as u8 - 1);
+        let mut state = state.map(upper);
+        for (number, met) in state.iter_mut().zip(&self.met) {
+            let met = met.get(usize::from(place)).copied().unwrap_or(NONE);
+            *number = select_unpredictable(known, met, *number);
         }
         let first = nearest == f32::INFINITY;
-        let nearest = if first { 0.0 } else { nearest.min(FAR) };
-        (nearest, Meeting::New(state.map(upper)))
+        let nearest = if first { 0.0 } else { smaller(nearest, FAR) };
+        let place = Some(place);
+        (nearest, Meeting { place, state })
     }
 
     /// Takes in what was met.
     #[inline(always)]
     pub(super) fn learn(&mut self, meeting: Meeting) {
-        match meeting {
-            Meeting::None | Meeting::Known(0) => {}
-            Meeting::Known(place) => {
-                let met = self
-                    .met
-                    .map(|numbers| numbers.get(usize::from(place)).copied().unwrap_or(NONE));
-                self.put_first(met, place);
-            }
-            Meeting::New(state) => self.put_first(state, PROTOTYPES as u8 - 1),
+        if let Some(place) = meeting.place {
+            self.put_first(meeting.state, place);
         }
     }
 
