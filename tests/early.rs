@@ -53,14 +53,72 @@ fn an_alert_of_a_known_sensor_tells_its_own_entry() {
     let server = knowing(&["d"]);
     let first = add(&server, &["id", "d", "temp", "50", "hum", "5"]);
     let second = add(&server, &["id", "d", "temp", "5", "hum", "60"]);
+    // Of this one only the second reading is told of.
+    let third = add(&server, &["id", "d", "temp", "5", "hum", "5"]);
     let expected = [
         alert("sensor:d:temp", "firing", &first),
         alert("sensor:d:temp", "resolved", &second),
         alert("sensor:d:hum", "firing", &second),
+        alert("sensor:d:hum", "resolved", &third),
     ];
     assert_eq!(alerts(&server), expected);
     for sensor in ["sensor:d:temp", "sensor:d:hum"] {
-        assert_eq!(readings(&server, sensor), 5);
+        assert_eq!(readings(&server, sensor), 6);
+    }
+}
+
+#[test]
+fn known_sensors_are_read_in_whatever_way_their_watch_says() {
+    for (watch, bad, good, sensor) in [
+        (
+            "METRIC m VALUE v",
+            "id d m temp v 50",
+            "v 5 m temp id d",
+            "sensor:d:temp",
+        ),
+        (
+            "VALUES 1 t KEY $device/$stream/$device",
+            "t 50 id d u 1",
+            "t 5 id d u 1",
+            "d/raw/d",
+        ),
+        (
+            "JSON p",
+            r#"p {"id":"d","t":50}"#,
+            r#"p {"t":5,"id":"d"}"#,
+            "sensor:d:t",
+        ),
+        ("KEY $stream", "n 50", "n 5", "raw"),
+    ] {
+        let server = Server::start();
+        server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10", "clear", "1"]);
+        let watch = format!(
+            "ANOMALY.WATCH SET stream {}",
+            watch.replace("$stream", "s:$stream")
+        );
+        let sensor = sensor.replace("raw", "s:stream");
+        server.cmd(&watch.split(' ').collect::<Vec<_>>());
+        let add = |fields: &str| {
+            let fields: Vec<&str> = fields.split(' ').collect();
+            text(&server.cmd(&[&["XADD", "stream", "*"], &fields[..]].concat()))
+        };
+        // The second entry with these names finds its sensor known.
+        for _ in 0..3 {
+            add(good);
+        }
+        let ids = [add(bad), add(good)];
+        let expected: Vec<_> = ids
+            .iter()
+            .zip(["firing", "resolved"])
+            .map(|(id, event)| [sensor.clone(), event.into(), format!("stream {id}")])
+            .collect();
+        assert_eq!(alerts(&server), expected, "{watch}");
+        assert_eq!(readings(&server, &sensor), 5, "{watch}");
+        assert_eq!(
+            server.info("anomaly")["anomaly_dead_letters"],
+            "0",
+            "{watch}"
+        );
     }
 }
 

@@ -162,6 +162,22 @@ fn streams_of_our_own_are_never_read_whatever_is_watched() {
 }
 
 #[test]
+fn a_stream_that_becomes_ours_is_read_no_more() {
+    let server = watching("raw*", &["KEY", "s:$metric"]);
+    let readings = || int(&field(&server.cmd(&["ANOMALY.INFO", "s:temp"]), "readings"));
+    for at in ["1", "2", "3"] {
+        add(&server, "raw", &["temp", "5", "ts", at]);
+    }
+    assert_eq!(readings(), 3);
+    server.cmd(&["CONFIG", "SET", "anomaly.dead-key", "raw"]);
+    add(&server, "raw", &["temp", "5", "ts", "4"]);
+    assert_eq!(readings(), 3);
+    server.cmd(&["CONFIG", "SET", "anomaly.dead-key", "anomaly:dead"]);
+    add(&server, "raw", &["temp", "5", "ts", "5"]);
+    assert_eq!(readings(), 4);
+}
+
+#[test]
 fn the_producer_gets_the_replies_it_always_got() {
     let plain = Server::builder()
         .without_module()

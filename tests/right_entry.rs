@@ -256,6 +256,36 @@ fn entries_are_read_by_their_own_names_and_the_watch_there_is() {
     }
 }
 
+/// They are read one after the other at the end of the script, when the stream's newest names are those of the last.
+#[test]
+fn entries_of_one_script_are_read_by_their_own_names() {
+    let server = watching();
+    let script = "redis.call('XADD', KEYS[1], '*', 'id', 'a', 't', 1, 'h', 'inf') redis.call('XADD', KEYS[1], '*', 'h', 2, 't', 'inf', 'id', 'b') redis.call('XADD', KEYS[1], '*', 't', 3, 'id', 'c')";
+    for round in 1..=3 {
+        server.cmd(&["EVAL", script, "1", "raw"]);
+        let own = ["XADD", "raw", "*", "t", "inf", "h", "4", "id", "d"];
+        server.cmd(&own);
+        for (sensor, value) in [("a:t", 1.0), ("b:h", 2.0), ("c:t", 3.0), ("d:h", 4.0)] {
+            let info = server.cmd(&["ANOMALY.INFO", &format!("sensor:{sensor}")]);
+            assert_eq!(float(&field(&info, "value")), value);
+        }
+        let dead = server.stream("anomaly:dead");
+        let payloads: Vec<&str> = dead
+            .iter()
+            .rev()
+            .take(3)
+            .map(|(_, fields)| fields[3].1.as_str())
+            .collect();
+        let expected = [
+            r#"{"t":"inf","h":"4","id":"d"}"#,
+            r#"{"h":"2","t":"inf","id":"b"}"#,
+            r#"{"id":"a","t":"1","h":"inf"}"#,
+        ];
+        assert_eq!(payloads, expected);
+        assert_eq!(dead.len(), 3 * round);
+    }
+}
+
 /// Adds entries until it is told to stop; how many.
 fn produce(server: &Server, stop: &AtomicBool) -> u32 {
     let mut connection = server.conn();

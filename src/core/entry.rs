@@ -1,8 +1,8 @@
 //! Readings from the entries of a watched stream.
 //!
-//! The plain way runs for every XADD to a watched stream: which field is what is seen from the names alone, and kept in mind for
-//! entries with the same names ([`Shape`]); nothing is copied but what the readings keep. A JSON object becomes such fields
-//! first.
+//! Which field is what is seen from the names alone, and kept in mind for entries with the same names ([`Shape`]). An entry in
+//! which nothing is bad is read in the usual way ([`crate::plain`]), any other by looking at each of its fields; nothing is copied
+//! but what the readings keep. A JSON object becomes such fields first.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::instant;
 use crate::key::hash_tag;
+use crate::plain::{Common, Plain, Usually};
 use crate::reading::Reading;
 use crate::shape::Shape;
 use crate::template::Template;
@@ -58,32 +59,58 @@ pub type Item<'a> = Result<EntryReading<'a>, BadEntry>;
 
 /// The readings of an entry, in its order. What is bad about one metric stands in its place, what is bad about the whole
 /// entry stands alone. There is always at least one of either. The milliseconds of its id may be unknown where
-/// [`Watch::finds_time`]. The shape is what was kept of entries before that were read by this watch.
+/// [`Shape::finds_time`]. The shape must be of this watch and stream, and of the names of these values.
 #[must_use]
 pub fn read<'a>(
     watch: &Watch,
     stream: &[u8],
     ms: Option<u64>,
-    fields: &[(&'a [u8], &'a [u8])],
+    shape: &'a Shape,
+    values: &[&'a [u8]],
     cluster: bool,
-    shape: &mut Shape,
+) -> Items<'a> {
+    let value = |position: usize| values.get(position).copied().unwrap_or_default();
+    if !cluster
+        && let Some(entry) = Usually::new(watch, stream, ms, shape, value)
+        && let Some(all) = entry.all()
+    {
+        let common = &entry.common;
+        return all.into_iter().map(|found| usual(common, found)).collect();
+    }
+    read_each(watch, stream, ms, shape, values, cluster)
+}
+
+/// A reading that was read in the usual way.
+fn usual<'a>(common: &Common<'a>, found: Plain<'a>) -> Item<'a> {
+    Ok(EntryReading {
+        key: found.key,
+        device: common.device.into(),
+        metric: found.metric.into(),
+        field: Some(found.field),
+        reading: Reading {
+            at: common.at,
+            value: found.value,
+        },
+    })
+}
+
+/// The same by looking at each field.
+fn read_each<'a>(
+    watch: &Watch,
+    stream: &[u8],
+    ms: Option<u64>,
+    shape: &'a Shape,
+    values: &[&'a [u8]],
+    cluster: bool,
 ) -> Items<'a> {
     let plain = |position: usize| {
-        let (name, value) = fields.get(position)?;
         Some(Field {
-            name,
-            value,
+            name: shape.name(position),
+            value: values.get(position)?,
             scalar: true,
             position: Some(position),
         })
     };
-    let mut large = Shape::default();
-    let shape = if Shape::is_kept(fields) {
-        shape
-    } else {
-        &mut large
-    };
-    shape.fit(watch, fields);
     let outside = Roles {
         device: shape.device().and_then(plain),
         time: shape.time().and_then(plain),
@@ -97,14 +124,14 @@ pub fn read<'a>(
     };
     let mut items = Items::new();
     let Some(json) = watch.json() else {
-        let readable = shape.readable().filter_map(plain);
+        let readable = shape.readable().iter().copied().filter_map(plain);
         if let Err(reason) = entry.readings(outside, readable, &mut items) {
             items.clear();
             items.push(whole(reason));
         }
         return items;
     };
-    let payloads = (0..fields.len()).filter_map(plain);
+    let payloads = (0..values.len()).filter_map(plain);
     for payload in payloads.filter(|field| field.name == json) {
         let read = members(payload).and_then(|members| {
             let inside = members.iter().map(Member::field);
@@ -207,12 +234,6 @@ struct Entry<'a> {
     ms: Option<u64>,
     template: &'a Template,
     cluster: bool,
-}
-
-/// What all readings of an entry have in common.
-struct Common<'a> {
-    device: &'a [u8],
-    at: Timestamp,
 }
 
 impl Entry<'_> {

@@ -20,18 +20,39 @@ fn pairs<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])> {
         .collect()
 }
 
-/// Without anything that was kept of entries before.
-fn read_once<'a>(
+/// With what was kept of entries before, as long as it fits.
+fn read_with(
     watch: &Watch,
     stream: &[u8],
     ms: Option<u64>,
-    fields: &[(&'a [u8], &'a [u8])],
+    fields: &[(&[u8], &[u8])],
     cluster: bool,
-) -> Items<'a> {
-    read(watch, stream, ms, fields, cluster, &mut Shape::default())
+    shape: &mut Shape,
+) -> Items<'static> {
+    let names: Vec<&[u8]> = fields.iter().map(|(name, _)| *name).collect();
+    if !shape.is_of(names.len(), |at| names[at]) {
+        *shape = Shape::new(watch, stream, &names);
+    }
+    assert_eq!(shape.len(), fields.len());
+    let values: Vec<&[u8]> = fields.iter().map(|(_, value)| *value).collect();
+    let items = read(watch, stream, ms, shape, &values, cluster);
+    // Whatever it is, each field by itself says the same.
+    assert_eq!(items, read_each(watch, stream, ms, shape, &values, cluster));
+    items.into_iter().map(kept).collect()
 }
 
-fn items<'a>(options: &str, fields: &[(&'a str, &'a str)]) -> Items<'a> {
+/// Without anything that was kept of entries before.
+fn read_once(
+    watch: &Watch,
+    stream: &[u8],
+    ms: Option<u64>,
+    fields: &[(&[u8], &[u8])],
+    cluster: bool,
+) -> Items<'static> {
+    read_with(watch, stream, ms, fields, cluster, &mut Shape::default())
+}
+
+fn items(options: &str, fields: &[(&str, &str)]) -> Items<'static> {
     read_once(&watch(options), b"raw", MS, &pairs(fields), false)
 }
 
@@ -592,7 +613,11 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-const WATCHES: [&str; 7] = [
+const WATCHES: [&str; 11] = [
+    "METRIC t VALUE t",
+    "KEY $device:$metric:$device",
+    "KEY $metric",
+    "VALUES 2 t v KEY $stream:$device DEVICE m",
     "",
     "METRIC m VALUE v",
     "VALUES 3 t v id",
@@ -615,10 +640,29 @@ fn entries_of_any_size_are_read_between_others() {
             entry.extend(long.map(|name| (name, "2")));
             let fields = pairs(&entry);
             for _ in 0..2 {
-                let items = read(&watch, b"raw", MS, &fields, false, &mut kept);
+                let items = read_with(&watch, b"raw", MS, &fields, false, &mut kept);
                 assert_eq!(items.len(), fields.len() - 1);
                 assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
             }
+        }
+    }
+}
+
+/// What is kept of a key is all but the device, which may be of any length.
+#[test]
+fn keys_are_the_templates_whatever_the_device() {
+    for (key, expected) in [
+        ("sensor:$device:$metric", "sensor:DEV:t"),
+        ("$device", "DEV"),
+        ("$metric/$stream:$device", "t/raw:DEV"),
+        ("$device$device", "DEVDEV"),
+        ("$$device:$tag$metric", "$device:rawt"),
+    ] {
+        for len in [1, 20, 50, 60, 64, 65, 300] {
+            let device = "d".repeat(len);
+            let items = items(&format!("KEY {key}"), &[("id", &device), ("t", "1")]);
+            let expected = expected.replace("DEV", &device);
+            assert_eq!(told(items), [format!("{expected}=1@1700000000000")]);
         }
     }
 }
@@ -658,7 +702,7 @@ proptest! {
         let (watch, mut kept) = (watch(WATCHES[which]), Shape::default());
         for fields in entries.iter().flat_map(|fields| std::iter::repeat_n(fields, repeat)) {
             let fields = pairs(fields);
-            let items = read(&watch, b"raw", MS, &fields, false, &mut kept);
+            let items = read_with(&watch, b"raw", MS, &fields, false, &mut kept);
             prop_assert_eq!(items, read_once(&watch, b"raw", MS, &fields, false));
         }
     }

@@ -1,6 +1,6 @@
 //! The time of a reading as producers write it: Unix seconds or milliseconds, or RFC 3339.
 
-use crate::units::{Timestamp, number};
+use crate::units::{Timestamp, long_decimal, number};
 
 /// A number below this is seconds, from here on milliseconds: 10¹¹ s is the year 5138, 10¹¹ ms is 1973.
 const SECONDS_BELOW: f64 = 1e11;
@@ -19,7 +19,18 @@ const ZONELESS: &str = "a time without a zone: expected one such as Z or +02:00 
 ///
 /// # Errors
 /// What the text is instead, as the end of a sentence: `before 1970`.
+#[inline]
 pub fn parse(bytes: &[u8]) -> Result<Timestamp, &'static str> {
+    // As most are written.
+    match long_decimal(bytes) {
+        Some(seconds) if seconds < SECONDS_BELOW as u64 => from_millis(seconds as i64 * 1000),
+        Some(millis) => from_millis(millis as i64),
+        None => parse_any(bytes),
+    }
+}
+
+#[inline(never)]
+fn parse_any(bytes: &[u8]) -> Result<Timestamp, &'static str> {
     if bytes.len() > LONGEST {
         return Err(UNREADABLE);
     }
@@ -145,6 +156,14 @@ mod tests {
 
     proptest! {
         #![proptest_config(cases(2000))]
+
+        #[test]
+        fn whole_numbers_are_read_as_any_number_is(digits in "[0-9]{0,20}", byte in any::<u8>(), at in any::<prop::sample::Index>()) {
+            prop_assert_eq!(parse(digits.as_bytes()), parse_any(digits.as_bytes()));
+            let mut bytes = digits.into_bytes();
+            bytes.insert(at.index(bytes.len() + 1), byte);
+            prop_assert_eq!(parse(&bytes), parse_any(&bytes));
+        }
 
         #[test]
         fn no_bytes_break_it(bytes in prop_oneof![

@@ -64,12 +64,17 @@ pub(crate) fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone) -> Name 
     let mut len = 0;
     for part in parts.clone() {
         let Some(room) = short.get_mut(len..len + part.len()) else {
-            return parts.flatten().copied().collect();
+            return joined_long(parts);
         };
         room.copy_from_slice(part);
         len += part.len();
     }
     Name::from_buf_and_len(short, len)
+}
+
+#[cold]
+fn joined_long<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Name {
+    parts.flatten().copied().collect()
 }
 
 /// Whether a key could be that of some sensor's series.

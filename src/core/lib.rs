@@ -28,6 +28,7 @@ pub mod kind;
 pub mod late;
 pub mod model;
 pub mod more;
+pub mod plain;
 pub mod profile;
 pub mod ranks;
 pub mod reading;

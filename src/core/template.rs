@@ -74,6 +74,16 @@ static CLUSTER_DEFAULT: Template = Template {
     ),
 };
 
+fn rendered(parts: &[Part], device: &[u8], metric: &[u8], stream: &[u8]) -> Key {
+    joined(parts.iter().map(|part| match part {
+        Part::Literal(text) => text,
+        Part::Device => device,
+        Part::Metric => metric,
+        Part::Stream => stream,
+        Part::Tag => hash_tag(stream),
+    }))
+}
+
 impl Template {
     /// The template of a watch that names none: `sensor:$device:$metric`, on a cluster `sensor:{$tag}:$device:$metric`.
     #[must_use]
@@ -127,13 +137,20 @@ impl Template {
     /// The key of the sensor.
     #[must_use]
     pub fn render(&self, device: &[u8], metric: &[u8], stream: &[u8]) -> Key {
-        joined(self.parts.iter().map(|part| match part {
-            Part::Literal(text) => text,
-            Part::Device => device,
-            Part::Metric => metric,
-            Part::Stream => stream,
-            Part::Tag => hash_tag(stream),
-        }))
+        rendered(&self.parts, device, metric, stream)
+    }
+
+    /// What stands before and after the device in the key of a sensor, where the device stands in it once.
+    #[must_use]
+    pub fn frame(&self, metric: &[u8], stream: &[u8]) -> Option<(Key, Key)> {
+        let mut halves = self.parts.split(|part| *part == Part::Device);
+        match (halves.next(), halves.next(), halves.next()) {
+            (Some(before), Some(after), None) => Some((
+                rendered(before, b"", metric, stream),
+                rendered(after, b"", metric, stream),
+            )),
+            _ => None,
+        }
     }
 
     /// Whether an entry must name its device.

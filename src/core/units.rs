@@ -99,17 +99,26 @@ fn no_timestamp(given: &[u8]) -> Error {
 /// The whole number that decimal digits, and nothing but digits, are.
 #[inline(always)]
 fn decimal(digits: &[u8]) -> Option<u64> {
-    // Times of this age have 13 digits: the first eight and the last eight overlap, and what is in both counts once.
-    if let (9..=16, Some(first), Some(last)) = (
+    match digits.len() {
+        9..=16 => long_decimal(digits),
+        _ => any_decimal(digits),
+    }
+}
+
+/// The same for nine to sixteen bytes, as times of this age have.
+#[inline(always)]
+pub(crate) fn long_decimal(digits: &[u8]) -> Option<u64> {
+    // The first eight and the last eight overlap, and what is in both counts once.
+    let (9..=16, Some(first), Some(last)) = (
         digits.len(),
         digits.first_chunk::<8>(),
         digits.last_chunk::<8>(),
-    ) {
-        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-        let high = of_digits(ones(first)? << (8 * (16 - digits.len())));
-        return Some(high * 100_000_000 + of_digits(ones(last)?));
-    }
-    any_decimal(digits)
+    ) else {
+        return None;
+    };
+    let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    let high = of_digits(ones(first)? << (8 * (16 - digits.len())));
+    Some(high * 100_000_000 + of_digits(ones(last)?))
 }
 
 #[inline(never)]

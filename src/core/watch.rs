@@ -225,11 +225,6 @@ impl Watch {
         }
     }
 
-    /// Whether an entry with these fields tells its time by one of them.
-    pub fn finds_time<'a>(&self, mut names: impl Iterator<Item = &'a [u8]>) -> bool {
-        self.json().is_none() && names.any(|name| self.times.iter().any(|time| time == name))
-    }
-
     /// Whether a field of that name may belong to a reading, be it its metric or its value.
     pub(crate) fn may_be_read(&self, name: &[u8]) -> bool {
         match self.values() {

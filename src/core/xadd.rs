@@ -15,8 +15,14 @@ pub struct Layout {
 
 /// Whether a word is that keyword, in whatever case. Most clients write it in capitals, as it is given here.
 #[must_use]
+#[inline]
 pub fn is(word: &[u8], keyword: &[u8]) -> bool {
-    word.len() == keyword.len() && (word == keyword || word.eq_ignore_ascii_case(keyword))
+    word.len() == keyword.len() && (word == keyword || is_in_other_letters(word, keyword))
+}
+
+#[cold]
+fn is_in_other_letters(word: &[u8], keyword: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(keyword)
 }
 
 /// Reads the words of an XADD that the server will accept; `None` for one with an option that is not known here, and for one

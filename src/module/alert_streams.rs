@@ -63,6 +63,7 @@ impl AlertStreams {
 
 impl State {
     /// Takes note of a key that may be an alert stream.
+    #[inline(never)]
     pub(crate) fn meet_alert_stream(&mut self, name: &[u8]) {
         if self.cluster
             && key::is_alerts_of(&self.settings.alerts_key, name)

@@ -93,14 +93,18 @@ impl Audience {
         if flags.writes_aof() {
             return true;
         }
-        let (known, cluster) = with(|state| (state.audience, state.cluster));
-        let audience = match known {
-            Self::Unknown if cluster || crate::server::version() > NEWEST_KNOWN => Self::Somebody,
-            Self::Unknown => ask(ctx),
-            known => known,
-        };
+        match with(|state| state.audience) {
+            Self::Unknown => Self::find_out(ctx) == Self::Somebody,
+            known => known == Self::Somebody,
+        }
+    }
+
+    #[cold]
+    fn find_out(ctx: Ctx) -> Self {
+        let unlike = with(|state| state.cluster) || crate::server::version() > NEWEST_KNOWN;
+        let audience = if unlike { Self::Somebody } else { ask(ctx) };
         with(|state| state.audience = audience);
-        audience == Self::Somebody
+        audience
     }
 }
 
@@ -114,12 +118,16 @@ impl State {
 
 /// Whether this server takes the decisions on what a client's own command does. It does until it follows a master or loads a
 /// file, of which it tells.
+#[inline]
 pub(crate) fn leads(ctx: Ctx) -> bool {
-    with(|state| state.leads).unwrap_or_else(|| {
-        let leads = ctx.decides();
-        with(|state| state.leads = Some(leads));
-        leads
-    })
+    with(|state| state.leads).unwrap_or_else(|| find_out_leads(ctx))
+}
+
+#[cold]
+fn find_out_leads(ctx: Ctx) -> bool {
+    let leads = ctx.decides();
+    with(|state| state.leads = Some(leads));
+    leads
 }
 
 fn ask(ctx: Ctx) -> Audience {

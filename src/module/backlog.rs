@@ -34,7 +34,7 @@ use crate::fence::guard;
 use crate::hook::{self, Captured};
 use crate::moving::{self, OnTheMove, Slot};
 use crate::search::{self, Search};
-use crate::server::{self, Called, Ctx, Entries, Entry, Key, Mode, Served, Str, borrowed};
+use crate::server::{self, Called, Ctx, Entries, Fields, Key, Mode, Served, Str, borrowed};
 use crate::slices::Start;
 use crate::state::{Place, State, with};
 
@@ -73,11 +73,15 @@ impl Cursor {
 }
 
 /// Whether a cursor will come to the new entries of a stream, which is read by that watch.
+#[inline]
 pub(crate) fn will_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
+    let reads = with(|state| !state.searches.is_empty() || !state.cursors.is_empty());
+    reads && may_read(db, stream, watch)
+}
+
+#[cold]
+fn may_read(db: c_int, stream: Str<'_>, watch: &Watch) -> bool {
     with(|state| {
-        if state.searches.is_empty() && state.cursors.is_empty() {
-            return false;
-        }
         let stream = stream.bytes();
         if state.cursors.contains_key(&(db, stream.to_vec())) {
             return true;
@@ -323,14 +327,14 @@ fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Optio
             let key = Key::open(ctx, name.borrow(), Mode::Look);
             Entries::from(&key, cursor.next).map_or((Vec::new(), true), some)
         };
-        for (id, entry) in entries {
+        for (id, fields) in entries {
             let after = id.next();
             let captured = Captured {
                 early: None,
                 db: *db,
                 stream: name.borrow().hold(),
                 watched: Rc::clone(&watched),
-                entry,
+                entry: watched.entry(id, fields),
             };
             hook::take_in(ctx, &captured);
             cursor.read += 1;
@@ -346,14 +350,14 @@ fn read_from(ctx: Ctx, place: &Place, mut cursor: Cursor, end: Instant) -> Optio
 }
 
 /// Some of what is left of a stream, and whether that is all.
-fn some(mut left: Entries<'_>) -> (Vec<(StreamId, Entry)>, bool) {
-    let (mut entries, mut fields) = (Vec::new(), 0);
-    while entries.len() < BATCH && fields < FIELDS {
-        let Some((id, entry)) = left.next() else {
+fn some(mut left: Entries<'_>) -> (Vec<(StreamId, Fields)>, bool) {
+    let (mut entries, mut all) = (Vec::new(), 0);
+    while entries.len() < BATCH && all < FIELDS {
+        let Some((id, fields)) = left.next() else {
             return (entries, true);
         };
-        fields += entry.fields.len() / 2;
-        entries.push((id, entry));
+        all += fields.len() / 2;
+        entries.push((id, fields));
     }
     (entries, false)
 }

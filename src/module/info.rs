@@ -83,10 +83,7 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             count("archived", counts.archived);
             count("archive_failures", counts.archive_failures);
             count("archive_usec", counts.settled_nanoseconds / 1000);
-            count(
-                "watched_streams",
-                state.streams.values().flatten().count() as u64,
-            );
+            count("watched_streams", state.streams.watched() as u64);
             count("watches", state.watches.list().len() as u64);
             count("backlog_streams", state.cursors.len() as u64);
             count(

@@ -116,33 +116,44 @@ fn follow(ctx: Ctx, situation: Situation, given: &Given<'_>, taken: &Taken, outc
 /// opened, and nothing of what follows has to be written then. See [`crate::hook`].
 pub(crate) struct Early {
     situation: Situation,
+    db: c_int,
     now: Timestamp,
     max_future: u64,
 }
 
 impl Early {
-    /// Nobody hears, and what follows may wait.
-    pub(crate) fn may(ctx: Ctx) -> Option<Self> {
+    /// Nobody hears, no entry waits, and what follows may wait. Only of a client's own command: one of a transaction or of a
+    /// script is pressed, which is not asked for where all is quiet.
+    pub(crate) fn may(ctx: Ctx, db: c_int, now: Timestamp) -> Option<Self> {
         let situation = Situation::of(ctx);
-        let may = !situation.is_pressed(ctx) && !situation.can_lose_keys() && !situation.hears(ctx);
+        match situation {
+            Situation::Quiet => {
+                #[cfg(debug_assertions)]
+                ctx.check_that_nothing_presses();
+            }
+            Situation::Any(flags) => {
+                if flags.is_pressed() || flags.can_lose_keys() || situation.hears(ctx) {
+                    return None;
+                }
+            }
+        }
+        let state = lend();
+        let may = !state.cluster && state.captured.is_empty();
         may.then(|| Self {
             situation,
-            now: ctx.now(),
-            max_future: with(|state| state.settings.max_future),
+            db,
+            now,
+            max_future: state.settings.max_future,
         })
     }
 
     /// Where the sensor of a reading is, if it is known and nothing can be said against the reading.
-    pub(crate) fn seek<'a>(
-        &self,
-        db: c_int,
-        sensor: &'a [u8],
-        reading: Reading,
-    ) -> Option<Sought<'a>> {
+    pub(crate) fn seek<'a>(&self, sensor: &'a [u8], reading: Reading) -> Option<Sought<'a>> {
         When::At(reading.at)
             .resolve(self.now, self.max_future)
             .ok()?;
-        let sought = with(|state| state.known.seek(self.situation, db, sensor, self.now));
+        let known = &mut lend().known;
+        let sought = known.seek(self.situation, self.db, sensor, self.now);
         sought.is_known().then_some(sought)
     }
 
@@ -157,7 +168,7 @@ impl Early {
     ) -> Option<Due> {
         // What is left undone by a panic is a dead letter, as it is of a reading that is taken in later.
         let taken = fence::caught(|| self.take_in(ctx, given, reading, sought));
-        taken.unwrap_or(Some(Due(Err(Error::Broken))))
+        taken.unwrap_or_else(|| Some(Due::of(Err(Error::Broken))))
     }
 
     fn take_in(
@@ -170,13 +181,13 @@ impl Early {
         let (mut outcome, mut taken) = (Outcome::default(), Taken::default());
         let place = (sought.db, sought.key);
         let Some(model) = sought.known() else {
-            return Some(Due(Err(Error::Internal)));
+            return Some(Due::of(Err(Error::Internal)));
         };
         taken.reading = reading;
         let now = Some(self.now);
         let done = take(ctx, given, place, now, model, &mut outcome, &mut taken);
         if let Err(error) = done {
-            return Some(Due(Err(error)));
+            return Some(Due::of(Err(error)));
         }
         if outcome.transition.is_none() {
             if !taken.is_archived() {
@@ -188,17 +199,22 @@ impl Early {
                 _ => {}
             }
         }
-        Some(Due(Ok((taken, outcome))))
+        Some(Due::of(Ok((taken, outcome))))
     }
 }
 
 /// What follows from a reading that was taken in early.
-pub(crate) struct Due(Result<(Taken, Outcome), Error>);
+pub(crate) struct Due(Box<Result<(Taken, Outcome), Error>>);
 
 impl Due {
+    #[cold]
+    fn of(what: Result<(Taken, Outcome), Error>) -> Self {
+        Self(Box::new(what))
+    }
+
     /// Does it, now that the command is over.
     pub(crate) fn follow(&self, ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
-        match &self.0 {
+        match &*self.0 {
             Ok((taken, outcome)) => {
                 follow(ctx, Situation::of(ctx), given, taken, outcome);
                 Ok(())

@@ -1,9 +1,8 @@
 //! What the module knows beside the keys: rules, watches, settings, counts, and where episodes are open. Main thread only.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::c_int;
-use std::rc::Rc;
 use std::sync::atomic::AtomicI64;
 
 use anomaly_core::deadlines::Deadlines;
@@ -19,7 +18,7 @@ use crate::alert_streams::AlertStreams;
 use crate::audience::Audience;
 use crate::backlog::Cursor;
 use crate::backtest::Job;
-use crate::hook::{Arguments, Captured, Stream};
+use crate::hook::{Arguments, Captured, Streams};
 use crate::keyspace::Unlinked;
 use crate::known::{self, Known};
 use crate::moving::Moves;
@@ -121,9 +120,8 @@ pub(crate) type Place = (c_int, Vec<u8>);
 pub(crate) struct State {
     pub(crate) rules: Rules,
     pub(crate) watches: Watches,
-    /// Each stream that has been added to, where a watch reads it, as of `streams_epoch`.
-    pub(crate) streams: HashMap<Vec<u8>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
-    pub(crate) streams_epoch: u32,
+    /// Streams that have been added to.
+    pub(crate) streams: Streams,
     /// What the command that is about to run adds to a watched stream.
     pub(crate) arguments: Arguments,
     /// Entries of watched streams that are yet to be taken in by the job of the command that added them.

@@ -7,6 +7,7 @@
 use std::hint::black_box;
 
 use anomaly_core::command::{config, watch};
+use anomaly_core::shape::Shape;
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model, Reading, Rules, StreamId, entry};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -109,12 +110,12 @@ fn ingest(c: &mut Criterion) {
 }
 
 /// Entries of watched streams: the options of the watch, and the fields.
-type Shape = (
+type Example = (
     &'static str,
     &'static [&'static str],
     &'static [(&'static str, &'static str)],
 );
-const SHAPES: [Shape; 4] = [
+const SHAPES: [Example; 4] = [
     (
         "plain",
         &[],
@@ -165,10 +166,14 @@ fn entries(c: &mut Criterion) {
         match watch::parse_set(b"raw:*", &options, false) {
             Ok((watch, _)) => {
                 group.bench_function(name, |b| {
-                    let mut kept = anomaly_core::shape::Shape::default();
+                    let names: Vec<&[u8]> = fields.iter().map(|(name, _)| *name).collect();
+                    let shape = Shape::new(&watch, b"raw:1", &names);
+                    let values: Vec<&[u8]> = fields.iter().map(|(_, value)| *value).collect();
                     b.iter(|| {
-                        let fields = black_box(&fields);
-                        entry::read(&watch, b"raw:1", Some(id.ms), fields, false, &mut kept)
+                        let values = black_box(&values);
+                        let items =
+                            entry::read(&watch, b"raw:1", Some(id.ms), &shape, values, false);
+                        items.len()
                     });
                 });
             }

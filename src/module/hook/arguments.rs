@@ -1,7 +1,7 @@
 //! The fields of the entry that an XADD is about to add: they need not be read back from the stream.
 //!
-//! A command filter sees every command before it runs, and keeps the fields of an XADD to a watched stream until the next
-//! command. The notification that follows names the stream by the very string object that was the argument; as it is held
+//! A command filter sees every command before it runs, and keeps the values of an XADD to a watched stream until the next
+//! command, with what their names say by themselves. The notification that follows names the stream by the very string object that was the argument; as it is held
 //! here, no other command can have an object at its place, so the same address is the same command. Commands that no filter
 //! sees (those of a transaction) and those that run long after they were seen are therefore never mistaken: their entries
 //! are read from the stream.
@@ -13,10 +13,11 @@ use std::rc::Rc;
 use anomaly_core::xadd;
 use redis_module::raw;
 
+use super::entry::{Values, Words};
 use super::watched::{self, Stream};
 use crate::fence::guard;
-use crate::server::{Ctx, Fields, OK, OwnedStr, Str, api};
-use crate::state::with;
+use crate::server::{Client, Ctx, Filtered, OwnedStr, Str, api};
+use crate::state::{State, with};
 
 /// So many clients are kept in mind, so that the server need not be asked for them at each command.
 const CLIENTS: usize = 64;
@@ -35,8 +36,8 @@ pub(crate) struct Arguments {
 pub(super) struct Seen {
     pub(super) stream: OwnedStr,
     pub(super) watched: Rc<Stream>,
-    /// Names and values, if they were seen.
-    pub(super) fields: Option<Fields>,
+    /// What it adds, if that was seen.
+    pub(super) words: Option<Words>,
     /// When the command is over it is the stream's newest: it is a client's own command, and does not trim its entry away.
     pub(super) id_can_wait: bool,
     /// The server chooses it as the clock and what is known of the stream say.
@@ -44,22 +45,16 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// An XADD that was not seen before it ran.
-    pub(super) fn unread(stream: Str<'_>, watched: Rc<Stream>) -> Self {
-        Self {
+    /// An XADD that was not seen before it ran, if a watch reads its stream.
+    #[inline(never)]
+    pub(super) fn unread(state: &mut State, stream: Str<'_>) -> Option<Self> {
+        Some(Self {
+            watched: state.watched(stream.bytes())?,
             stream: stream.hold(),
-            watched,
-            fields: None,
+            words: None,
             id_can_wait: false,
             is_chosen: false,
-        }
-    }
-
-    /// Whether one of its fields tells the time.
-    pub(super) fn finds_time(&self) -> bool {
-        let names = self.fields.iter().flatten().step_by(2);
-        let names = names.map(|name| name.borrow().bytes());
-        self.watched.watch.finds_time(names)
+        })
     }
 }
 
@@ -81,6 +76,18 @@ impl Arguments {
             .take_if(|seen| ptr::eq(seen.stream.raw(), stream.raw()))
     }
 
+    /// Whether that is one of the clients that are kept in mind.
+    fn knows(&self, client: Client) -> bool {
+        let known = self.clients.get(client.0 as usize % CLIENTS);
+        client.0 != 0 && known == Some(&client.0)
+    }
+
+    fn note(&mut self, client: Client) {
+        if let Some(place) = self.clients.get_mut(client.0 as usize % CLIENTS) {
+            *place = client.0;
+        }
+    }
+
     /// Other modules may have come, and may do what nobody hears of. For good: what is rare need not be fast.
     pub(crate) fn doubt_ids(&mut self) {
         self.knows_ids = false;
@@ -89,6 +96,7 @@ impl Arguments {
 
 /// Sees to it that commands are seen from now on. Nobody pays for that before a watched stream is first added to, and a
 /// filter that comes late comes after those of other modules.
+#[cold]
 pub(super) fn listen(ctx: Ctx) {
     if with(|state| std::mem::replace(&mut state.arguments.listening, true)) {
         return;
@@ -108,20 +116,14 @@ pub(super) fn listen(ctx: Ctx) {
 
 unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
     guard((), || {
-        // SAFETY: the server gives a live command, whose words live as long.
-        let words = unsafe { api!(RedisModule_CommandFilterArgsCount(filter)) };
-        // SAFETY: as above.
-        let word = |at: usize| unsafe {
-            Str::new(api!(RedisModule_CommandFilterArgGet(filter, at as c_int)))
-        };
-        let name = word(0).bytes();
+        // SAFETY: the server gives a live command, and it is not kept.
+        let filter = unsafe { Filtered::new(filter) };
+        let name = filter.word(0);
         let seen = if xadd::is(name, b"XADD") {
-            see(filter, usize::try_from(words).unwrap_or(0), word)
+            see(filter)
         } else {
-            // Monitors ask for the list.
-            let lists = || words > 1 && xadd::is(word(1).bytes(), b"LIST");
-            if xadd::is(name, b"MODULE") && !lists() {
-                with(|state| state.arguments.doubt_ids());
+            if xadd::is(name, b"MODULE") {
+                on_module(filter);
             }
             None
         };
@@ -129,49 +131,50 @@ unsafe extern "C" fn on_command(filter: *mut raw::RedisModuleCommandFilterCtx) {
     });
 }
 
-fn see<'a>(
-    filter: *mut raw::RedisModuleCommandFilterCtx,
-    words: usize,
-    word: impl Fn(usize) -> Str<'a>,
-) -> Option<Seen> {
+#[cold]
+fn on_module(filter: Filtered) {
+    // Monitors ask for the list.
+    if !xadd::is(filter.word(1), b"LIST") {
+        with(|state| state.arguments.doubt_ids());
+    }
+}
+
+fn see(filter: Filtered) -> Option<Seen> {
+    let words = filter.len();
     if words < 5 {
         return None;
     }
-    let stream = word(1);
-    let (watched, knows_ids) = with(|state| {
+    let stream = filter.get(1)?;
+    let client = filter.client();
+    let (watched, knows_ids, is_known) = with(|state| {
         let watched = state.watched(stream.bytes())?;
-        Some((watched, state.arguments.knows_ids))
+        let arguments = &state.arguments;
+        Some((watched, arguments.knows_ids, arguments.knows(client)))
     })?;
-    let layout = xadd::layout(|at| word(at).bytes(), words)?;
-    let id_can_wait = layout.keeps && is_of_client(filter);
+    let layout = xadd::layout(|at| filter.word(at), words)?;
+    let id_can_wait = layout.keeps && (is_known || is_client(client));
+    let fields = (words - layout.fields) / 2;
+    let shape = watched.shape(fields, |field| filter.word(layout.fields + 2 * field));
+    let mut values = Values::new();
+    for field in 0..fields {
+        values.push(filter.get(layout.fields + 2 * field + 1)?.hold());
+    }
     Some(Seen {
         stream: stream.hold(),
         watched,
+        words: Some(Words { shape, values }),
         id_can_wait,
         is_chosen: id_can_wait && layout.chosen && knows_ids,
-        fields: Some((layout.fields..words).map(|at| word(at).hold()).collect()),
     })
 }
 
 /// Whether a command comes from a client itself, not from a script or a module, which could run more in its stead: those
 /// have ids of their own, which the server does not know as a client's.
-fn is_of_client(filter: *mut raw::RedisModuleCommandFilterCtx) -> bool {
-    // SAFETY: a live command.
-    let client =
-        unsafe { { raw::RedisModule_CommandFilterGetClientId }.map_or(0, |id| id(filter)) };
-    let place = client as usize % CLIENTS;
-    let known = with(|state| state.arguments.clients.get(place) == Some(&client));
-    if known && client != 0 {
-        return true;
-    }
-    // SAFETY: without a place for it nothing is told but whether there is such a client.
-    let is = unsafe { api!(RedisModule_GetClientInfoById(ptr::null_mut(), client)) } == OK;
+#[cold]
+fn is_client(client: Client) -> bool {
+    let is = client.is_there();
     if is {
-        with(|state| {
-            if let Some(known) = state.arguments.clients.get_mut(place) {
-                *known = client;
-            }
-        });
+        with(|state| state.arguments.note(client));
     }
     is
 }

@@ -7,30 +7,33 @@
 //! loading nothing is captured: their readings come from the master or the file.
 
 mod arguments;
+mod early;
+mod entry;
 mod watched;
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::rc::Rc;
 
 use anomaly_core::Error;
-use anomaly_core::alert::Source;
-use anomaly_core::entry::{self, BadEntry, EntryReading, Items};
+use anomaly_core::entry::{self as entries, BadEntry, Item, Items};
 use anomaly_core::model::Outcome;
-use anomaly_core::reading::When;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::escaped;
+use anomaly_core::units::Timestamp;
 use redis_module::raw;
-use smallvec::SmallVec;
 
 pub(crate) use arguments::Arguments;
 use arguments::Seen;
-pub(crate) use watched::Stream;
+use early::{Dues, Taken};
+use entry::{Entry, Found, Words};
+use watched::Stream;
+pub(crate) use watched::Streams;
 
 use crate::commands::TIMED;
 use crate::fence::{caught, guard};
-use crate::ingest::{self, Due, Early, Given, Taken};
+use crate::ingest::{self, Due};
 use crate::moving::{self, Slot};
-use crate::server::{Ctx, ERR, Entries, Entry, Fields, Key, Mode, OK, OwnedStr, Str, api};
+use crate::server::{Ctx, ERR, Entries, Event, Key, Mode, OK, OwnedStr, Str, api};
 use crate::state::with;
 use crate::{audience, backlog, effects, samples};
 
@@ -43,11 +46,9 @@ pub(crate) struct Captured {
     pub(crate) stream: OwnedStr,
     pub(crate) watched: Rc<Stream>,
     pub(crate) entry: Entry,
-    /// What is due for each of its readings, where they were taken in early.
+    /// What is due for its readings, where they were taken in early.
     pub(crate) early: Option<Dues>,
 }
-
-type Dues = SmallVec<[Option<Due>; 2]>;
 
 pub(crate) fn subscribe(ctx: Ctx) -> Result<(), String> {
     let kinds = raw::REDISMODULE_NOTIFY_STREAM as c_int;
@@ -74,89 +75,118 @@ unsafe extern "C" fn on_stream_event(
 ) -> c_int {
     guard(ERR, || {
         // SAFETY: the server gives a live context, a C string and a live name.
-        let (ctx, event, stream) = unsafe { (Ctx::new(ctx), CStr::from_ptr(event), Str::new(key)) };
-        // Whatever the event: groups may be made with the stream.
-        with(|state| {
+        let (ctx, event, stream) = unsafe { (Ctx::new(ctx), Event::new(event), Str::new(key)) };
+        let adds = event.is(c"xadd");
+        let mut seen = with(|state| {
+            // Whatever the event: groups may be made with the stream.
             if state.cluster {
                 state.meet_alert_stream(stream.bytes());
             }
-        });
-        if event != c"xadd" {
-            // These two leave the last id as it is.
-            if event != c"xtrim" && event != c"xdel" {
-                with(|state| state.forget_last_id(stream.bytes()));
+            if !adds {
+                // These two leave the last id as it is.
+                if !event.is(c"xtrim") && !event.is(c"xdel") {
+                    state.forget_last_id(stream.bytes());
+                }
+                return None;
             }
-            return OK;
-        }
-        let seen = with(|state| match state.arguments.of_command(stream) {
-            None => state
-                .watched(stream.bytes())
-                .map(|watched| Seen::unread(stream, watched)),
-            seen => seen,
+            let seen = state.arguments.of_command(stream);
+            seen.or_else(|| Seen::unread(state, stream))
         });
-        let Some(seen) = seen else {
-            return OK;
-        };
-        let db = ctx.db();
-        // Whatever becomes of the entry: the stream's last id is another from here on.
-        let ms = if seen.is_chosen {
-            seen.watched.chosen(db, ctx.now())
-        } else {
-            seen.watched.forget();
-            None
-        };
-        if seen.fields.is_none() {
-            arguments::listen(ctx);
-        }
-        let decides = if seen.id_can_wait {
-            audience::leads(ctx)
-        } else {
-            ctx.decides()
-        };
-        if decides && !backlog::will_read(db, stream, &seen.watched.watch) {
-            timed(|| capture(ctx, db, seen, ms));
+        if seen.is_some() {
+            on_entry(ctx, stream, &mut seen);
         }
         OK
     })
 }
 
-/// Keeps the newest entry, and sees to it that it is taken in.
-fn capture(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>) {
-    let can_wait = seen.id_can_wait && (ms.is_some() || seen.finds_time());
+/// An entry was added to a watched stream.
+fn on_entry(ctx: Ctx, stream: Str<'_>, place: &mut Option<Seen>) {
+    let Some(seen) = place else {
+        return;
+    };
+    let (db, now) = (ctx.db(), ctx.now());
+    // Whatever becomes of the entry: the stream's last id is another from here on.
+    let ms = if seen.is_chosen {
+        seen.watched.chosen(db, now)
+    } else {
+        seen.watched.forget();
+        None
+    };
+    // The id need not be known, now.
+    let can_wait = match &seen.words {
+        Some(words) => seen.id_can_wait && (ms.is_some() || words.shape.finds_time()),
+        None => {
+            arguments::listen(ctx);
+            false
+        }
+    };
+    let decides = if seen.id_can_wait {
+        audience::leads(ctx)
+    } else {
+        ctx.decides()
+    };
+    if decides && !backlog::will_read(db, stream, &seen.watched.watch) {
+        timed(|| capture(ctx, db, now, ms, can_wait, place));
+    }
+}
+
+/// Sees to it that the entry is taken in.
+fn capture(
+    ctx: Ctx,
+    db: c_int,
+    now: Timestamp,
+    ms: Option<u64>,
+    can_wait: bool,
+    place: &mut Option<Seen>,
+) {
+    let taken = match place {
+        Some(Seen {
+            watched,
+            words: Some(words),
+            ..
+        }) if can_wait => early::take_in(ctx, db, now, watched, ms, words),
+        _ => Taken::Not,
+    };
+    let early = match taken {
+        Taken::AndDone => return,
+        Taken::AndDue(dues) => Some(dues),
+        Taken::Not => None,
+    };
+    if let Some(seen) = place.take() {
+        keep(ctx, db, seen, ms, can_wait, early);
+    }
+}
+
+/// Keeps the newest entry for the job at the end of the command.
+#[inline(never)]
+fn keep(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>, can_wait: bool, early: Option<Dues>) {
     let Seen {
         stream,
         watched,
-        fields,
+        words,
         ..
     } = seen;
-    let entry = match fields {
-        Some(fields) if can_wait => Entry {
+    let entry = match words {
+        Some(words) if can_wait => Entry {
             id: None,
             ms,
-            fields,
+            words,
         },
-        fields => {
-            let Some((id, entry)) = newest(ctx, stream.borrow(), fields) else {
+        words => {
+            let Some((id, entry)) = newest(ctx, stream.borrow(), &watched, words) else {
                 return;
             };
             watched.is_at(db, id);
             entry
         }
     };
-    let mut captured = Captured {
+    let captured = Captured {
         db,
         stream,
         watched,
         entry,
-        early: None,
+        early,
     };
-    if can_wait {
-        captured.early = take_in_early(ctx, &captured);
-        let is_done = |dues: &Dues| dues.iter().all(Option::is_none);
-        if captured.early.as_ref().is_some_and(is_done) {
-            return;
-        }
-    }
     let first = with(|state| {
         state.captured.push(captured);
         state.captured.len() == 1
@@ -166,63 +196,39 @@ fn capture(ctx: Ctx, db: c_int, seen: Seen, ms: Option<u64>) {
     }
 }
 
-/// Takes in the readings of an entry before its command is over, where nothing need be written for that: nobody hears, all
-/// sensors are known, and no entry waits. What follows from them may have to wait.
-fn take_in_early(ctx: Ctx, captured: &Captured) -> Option<Dues> {
-    if with(|state| state.cluster || !state.captured.is_empty()) {
-        return None;
-    }
-    let early = Early::may(ctx)?;
-    let Captured {
-        db, stream, entry, ..
-    } = captured;
-    let stream = stream.borrow().bytes();
-    let fields = entry.pairs();
-    let readings = read(captured, stream, &fields, false);
-    let sought: Option<SmallVec<[_; 2]>> = readings
-        .iter()
-        .map(|reading| {
-            let found = reading.as_ref().ok()?;
-            early.seek(*db, &found.key, found.reading)
-        })
-        .collect();
-    let taken = readings.iter().flatten().zip(sought?);
-    let taken = taken.map(|(found, sought)| {
-        let sensor = ctx.string(&found.key);
-        let source = source(stream, entry, found);
-        let given = given(sensor.borrow(), entry, found, &source);
-        early.take(ctx, &given, found.reading, sought)
-    });
-    Some(taken.collect())
-}
-
-/// The readings of an entry.
+/// The readings of an entry, which has these values.
 fn read<'a>(
-    captured: &Captured,
-    stream: &[u8],
-    fields: &[(&'a [u8], &'a [u8])],
+    watched: &Stream,
+    ms: Option<u64>,
+    words: &'a Words,
+    values: &[&'a [u8]],
     cluster: bool,
 ) -> Items<'a> {
-    let Captured { watched, entry, .. } = captured;
-    let shape = &mut watched.shape.borrow_mut();
-    entry::read(&watched.watch, stream, entry.ms(), fields, cluster, shape)
+    let (watch, name, shape) = (&watched.watch, &watched.name, &words.shape);
+    entries::read(watch, name, ms, shape, values, cluster)
 }
 
-/// The newest entry of a stream. Where its fields are known they are not read: the server makes a string of each.
-fn newest(ctx: Ctx, stream: Str<'_>, fields: Option<Fields>) -> Option<(StreamId, Entry)> {
+/// The newest entry of a stream. Where its words were seen they are not read: the server makes a string of each.
+fn newest(
+    ctx: Ctx,
+    stream: Str<'_>,
+    watched: &Stream,
+    seen: Option<Words>,
+) -> Option<(StreamId, Entry)> {
     let key = Key::open(ctx, stream, Mode::Look);
-    if let Some(fields) = fields {
+    if let Some(words) = seen {
         let (id, count) = Entries::backwards(&key)?.step()?;
-        if fields.len() == 2 * count {
+        if words.values.len() == count {
             let entry = Entry {
                 id: Some(id),
                 ms: None,
-                fields,
+                words,
             };
             return Some((id, entry));
         }
     }
-    Entries::backwards(&key)?.next()
+    let (id, fields) = Entries::backwards(&key)?.next()?;
+    Some((id, watched.entry(id, fields)))
 }
 
 /// The id of a stream's newest entry.
@@ -256,24 +262,31 @@ unsafe extern "C" fn take_in_captured(ctx: *mut raw::RedisModuleCtx, _: *mut c_v
 
 /// Takes in the readings of an entry. What cannot be is a dead letter: the producer's XADD has succeeded.
 pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
-    let Captured { stream, entry, .. } = captured;
-    let (stream, fields) = (stream.borrow().bytes(), entry.pairs());
+    let Captured {
+        stream,
+        watched,
+        entry,
+        early,
+        ..
+    } = captured;
+    let (stream, values) = (stream.borrow().bytes(), entry.words.values());
     let cluster = with(|state| state.cluster);
-    let readings = read(captured, stream, &fields, cluster);
-    let mut early = captured.early.iter().flatten();
+    let readings = read(watched, entry.ms(), &entry.words, &values, cluster);
     let slot = moving::slot(ctx, stream);
     if slot != Slot::Settled && waits(ctx, captured, slot, &readings) {
         return put_off(ctx, captured);
     }
-    for reading in &readings {
-        let due = match early.next() {
-            Some(None) => continue,
-            Some(Some(due)) => Some(due),
+    for (at, reading) in readings.iter().enumerate() {
+        let due = match early {
+            Some(dues) => match dues.iter().find(|(of, _)| *of == at) {
+                Some((_, due)) => Some(due),
+                None => continue,
+            },
             None => None,
         };
         let failed = match reading {
             Err(bad) => Some(why(bad)),
-            Ok(reading) => match caught(|| decide(ctx, stream, entry, reading, due)) {
+            Ok(reading) => match caught(|| decide(ctx, stream, entry, Found::any(reading), due)) {
                 Some(Ok(())) => None,
                 Some(Err(error)) => Some(error.to_string().trim_start_matches("ERR ").to_owned()),
                 None => Some(Error::Broken.to_string()),
@@ -284,7 +297,7 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
                 return put_off(ctx, captured);
             }
             let id = entry.id.or_else(|| newest_id(ctx, stream));
-            let payload = entry::dead_payload(&fields);
+            let payload = entries::dead_payload(&entry.words.pairs());
             effects::bury(ctx, stream, id.unwrap_or_default(), &reason, &payload);
         }
     }
@@ -292,12 +305,7 @@ pub(crate) fn take_in(ctx: Ctx, captured: &Captured) {
 
 /// Whether an entry of a stream whose slot moves must wait: nothing can be written where the slot comes to, what it needs has
 /// gone ahead where it leaves, or one before it waits.
-fn waits(
-    ctx: Ctx,
-    captured: &Captured,
-    slot: Slot,
-    readings: &[Result<EntryReading<'_>, BadEntry>],
-) -> bool {
+fn waits(ctx: Ctx, captured: &Captured, slot: Slot, readings: &[Item<'_>]) -> bool {
     let stream = captured.stream.borrow().bytes();
     slot == Slot::Coming
         || backlog::is_put_off(&(captured.db, stream.to_vec()))
@@ -324,15 +332,20 @@ fn decide(
     ctx: Ctx,
     stream: &[u8],
     entry: &Entry,
-    found: &EntryReading<'_>,
+    found: Found<'_>,
     due: Option<&Due>,
 ) -> Result<(), Error> {
-    let sensor = ctx.string(&found.key);
-    let source = source(stream, entry, found);
-    let given = given(sensor.borrow(), entry, found, &source);
+    let sensor = ctx.string(found.key);
+    let source = found.source(stream, entry.id);
+    let given = found.given(sensor.borrow(), &entry.words, &source);
     let decided = match due {
         Some(due) => due.follow(ctx, &given),
-        None => ingest::decide(ctx, &given, &mut Outcome::default(), &mut Taken::default()),
+        None => ingest::decide(
+            ctx,
+            &given,
+            &mut Outcome::default(),
+            &mut ingest::Taken::default(),
+        ),
     };
     decided.inspect_err(|error| {
         if matches!(error, Error::TooManySensors { .. }) {
@@ -345,33 +358,6 @@ fn decide(
     })
 }
 
-/// Where a reading was read.
-fn source<'a>(stream: &'a [u8], entry: &Entry, found: &'a EntryReading<'_>) -> Source<'a> {
-    Source {
-        device: &found.device,
-        metric: &found.metric,
-        stream,
-        id: entry.id,
-    }
-}
-
-fn given<'a>(
-    sensor: Str<'a>,
-    entry: &'a Entry,
-    found: &EntryReading<'_>,
-    source: &'a Source<'a>,
-) -> Given<'a> {
-    Given {
-        sensor,
-        when: When::At(found.reading.at),
-        value: found.reading.value,
-        at_word: None,
-        value_word: found.field.and_then(|field| entry.value(field)),
-        source: Some(source),
-        explain: false,
-    }
-}
-
 fn why(bad: &BadEntry) -> String {
     match &bad.metric {
         Some(metric) => format!("{}: {}", escaped(metric), bad.reason),
@@ -380,14 +366,21 @@ fn why(bad: &BadEntry) -> String {
 }
 
 /// Times one in so many entries.
+#[inline]
 fn timed(work: impl FnOnce()) {
     let sampled = with(|state| {
         state.counts.hook_steps += 1;
         state.counts.hook_steps % TIMED == 1
     });
-    if !sampled {
-        return work();
+    if sampled {
+        time(work);
+    } else {
+        work();
     }
+}
+
+#[cold]
+fn time(work: impl FnOnce()) {
     let ((), took) = samples::timed_apart(work);
     with(|state| {
         state.counts.hook_timed_steps += 1;

@@ -9,6 +9,7 @@
 //! that were looked at. Everywhere else, after every such event, and where the clock is behind, the id is read as before.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use anomaly_core::units::Timestamp;
 use anomaly_core::watch::Watch;
 use redis_module::raw;
 
-use crate::server::{self, Ctx};
+use super::entry::{Entry, Words, halves};
+use crate::server::{self, Ctx, Fields};
 use crate::state::State;
 
 /// Redis 7.2 and 7.4 and Valkey 8.0 keep the rule, and tell of everything else that raises a last id. (Redis 8.0 has a module of
@@ -44,14 +46,50 @@ const LONGEST: usize = 1024;
 
 /// A watched stream that has been added to.
 pub(crate) struct Stream {
+    pub(super) name: Rc<[u8]>,
     pub(crate) watch: Arc<Watch>,
     /// That of its newest entry, as the watch reads it.
-    pub(super) shape: RefCell<Shape>,
+    shape: RefCell<Rc<Shape>>,
     /// The stream's last id is not above this one, in that database.
     last: Cell<Option<(c_int, StreamId)>>,
 }
 
 impl Stream {
+    /// What its watch makes of an entry with so many fields of these names.
+    #[inline]
+    pub(super) fn shape<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> Rc<Shape> {
+        let kept = self.shape.borrow();
+        if kept.is_of(fields, &name) {
+            return Rc::clone(&kept);
+        }
+        drop(kept);
+        self.other_shape(fields, name)
+    }
+
+    #[cold]
+    fn other_shape<'a>(&self, fields: usize, name: impl Fn(usize) -> &'a [u8]) -> Rc<Shape> {
+        let names: Vec<_> = (0..fields).map(name).collect();
+        let other = Rc::new(Shape::new(&self.watch, &self.name, &names));
+        if other.is_kept() {
+            *self.shape.borrow_mut() = Rc::clone(&other);
+        }
+        other
+    }
+
+    /// An entry that was read from it.
+    pub(crate) fn entry(&self, id: StreamId, fields: Fields) -> Entry {
+        let (names, values) = halves(fields);
+        let name = |at: usize| names.get(at).map_or(&b""[..], |name| name.borrow().bytes());
+        Entry {
+            id: Some(id),
+            ms: None,
+            words: Words {
+                shape: self.shape(names.len(), name),
+                values,
+            },
+        }
+    }
+
     /// The milliseconds of the id that the `*` of the XADD that is under way has become, where that can be known. Whatever
     /// was known of the last id is not known any more.
     pub(super) fn chosen(&self, db: c_int, now: Timestamp) -> Option<u64> {
@@ -84,38 +122,86 @@ pub(super) fn is_known(ctx: Ctx, cluster: bool) -> bool {
         && ctx.modules().is_some_and(|names| names.iter().all(others))
 }
 
+/// Streams that have been added to, and those of them that a watch reads.
+#[derive(Default)]
+pub(crate) struct Streams {
+    known: HashMap<Rc<[u8]>, Option<Rc<Stream>>, foldhash::fast::RandomState>,
+    /// The watches' then.
+    epoch: u32,
+    /// The known one that was asked for last. Mostly it is the next as well.
+    last: Option<Rc<Stream>>,
+}
+
+impl Streams {
+    /// Which are read is to be found out again.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+        self.last = None;
+    }
+
+    /// How many of them a watch reads.
+    pub(crate) fn watched(&self) -> usize {
+        self.known.values().flatten().count()
+    }
+}
+
 impl State {
     /// The stream of that name, if a watch reads it; never one of those that the module writes.
+    #[inline]
     pub(crate) fn watched(&mut self, stream: &[u8]) -> Option<Rc<Stream>> {
+        match &self.streams.last {
+            Some(last)
+                if last.name[..] == *stream && self.streams.epoch == self.watches.epoch() =>
+            {
+                Some(Rc::clone(last))
+            }
+            _ => self.watched_other(stream),
+        }
+    }
+
+    #[inline(never)]
+    fn watched_other(&mut self, stream: &[u8]) -> Option<Rc<Stream>> {
         if self.watches.is_empty() {
             return None;
         }
-        if self.streams_epoch != self.watches.epoch() || self.streams.len() >= REMEMBERED {
+        let epoch = self.watches.epoch();
+        if self.streams.epoch != epoch || self.streams.known.len() >= REMEMBERED {
             self.streams.clear();
-            self.streams_epoch = self.watches.epoch();
+            self.streams.epoch = epoch;
         }
-        if let Some(known) = self.streams.get(stream) {
-            return known.clone();
-        }
-        let found = self.found(stream);
-        if stream.len() <= LONGEST {
-            self.streams.insert(stream.to_vec(), found.clone());
+        let found = match self.streams.known.get(stream) {
+            Some(known) => known.clone(),
+            None => {
+                let name = Rc::from(stream);
+                let found = self.found(&name);
+                if stream.len() > LONGEST {
+                    return found;
+                }
+                self.streams.known.insert(name, found.clone());
+                found
+            }
+        };
+        if found.is_some() {
+            self.streams.last.clone_from(&found);
         }
         found
     }
 
     /// The same for one of very many, each of which is asked for once: they are not remembered for that.
     pub(crate) fn watched_once(&self, stream: &[u8]) -> Option<Rc<Stream>> {
-        let known = self.streams.get(stream);
-        let known = known.filter(|_| self.streams_epoch == self.watches.epoch());
-        known.cloned().unwrap_or_else(|| self.found(stream))
+        let known = self.streams.known.get(stream);
+        let known = known.filter(|_| self.streams.epoch == self.watches.epoch());
+        known
+            .cloned()
+            .unwrap_or_else(|| self.found(&Rc::from(stream)))
     }
 
-    fn found(&self, stream: &[u8]) -> Option<Rc<Stream>> {
+    fn found(&self, stream: &Rc<[u8]>) -> Option<Rc<Stream>> {
         let watch = self.watches.of_stream(stream);
         let watch = watch.filter(|_| !self.writes(stream)).cloned();
         watch.map(|watch| {
             Rc::new(Stream {
+                name: Rc::clone(stream),
                 watch,
                 shape: RefCell::default(),
                 last: Cell::default(),
@@ -124,8 +210,9 @@ impl State {
     }
 
     /// The last id of that stream may be any, whatever the database.
+    #[inline(never)]
     pub(crate) fn forget_last_id(&mut self, stream: &[u8]) {
-        if let Some(Some(stream)) = self.streams.get(stream) {
+        if let Some(Some(stream)) = self.streams.known.get(stream) {
             stream.forget();
         }
     }
@@ -133,6 +220,7 @@ impl State {
     /// The last id of every stream may be any.
     pub(crate) fn forget_last_ids(&mut self) {
         self.streams
+            .known
             .values()
             .flatten()
             .for_each(|stream| stream.forget());

@@ -143,6 +143,17 @@ impl Ctx {
         }
     }
 
+    /// What is running must be a client's own command: if not, this ends the server.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_that_nothing_presses(self) {
+        if self.asked().is_pressed() {
+            self.warn(
+                "anomaly: what a transaction or a script runs was taken for a client's own command",
+            );
+            std::process::abort();
+        }
+    }
+
     fn flags(self) -> u32 {
         // SAFETY: a live context, or null, which stands for the server in general.
         unsafe { api!(RedisModule_GetContextFlags(self.0)) as u32 }

@@ -7,40 +7,10 @@ use anomaly_core::stream_id::StreamId;
 use redis_module::raw;
 use smallvec::SmallVec;
 
-use super::{Key, OK, OwnedStr, Str, api};
+use super::{Key, OK, OwnedStr, api};
 
-/// Names and values in turn. The usual few need no heap.
+/// Names and values of an entry in turn. The usual few need no heap.
 pub(crate) type Fields = SmallVec<[OwnedStr; 8]>;
-
-/// An entry of a stream.
-pub(crate) struct Entry {
-    /// Where it is not known it is the stream's newest.
-    pub(crate) id: Option<StreamId>,
-    /// Its milliseconds, where they alone are known.
-    pub(crate) ms: Option<u64>,
-    pub(crate) fields: Fields,
-}
-
-impl Entry {
-    /// The milliseconds of its id, where they are known.
-    pub(crate) fn ms(&self) -> Option<u64> {
-        self.id.map(|id| id.ms).or(self.ms)
-    }
-
-    /// Names and values, in order.
-    pub(crate) fn pairs(&self) -> SmallVec<[(&[u8], &[u8]); 8]> {
-        let (pairs, _) = self.fields.as_chunks::<2>();
-        pairs
-            .iter()
-            .map(|[name, value]| (name.borrow().bytes(), value.borrow().bytes()))
-            .collect()
-    }
-
-    /// The value of the field at a position.
-    pub(crate) fn value(&self, position: usize) -> Option<Str<'_>> {
-        self.fields.get(2 * position + 1).map(OwnedStr::borrow)
-    }
-}
 
 /// A walk over the entries of a stream. Nothing may change the stream meanwhile.
 pub(crate) struct Entries<'a>(&'a Key);
@@ -95,9 +65,9 @@ impl<'a> Entries<'a> {
 }
 
 impl Iterator for Entries<'_> {
-    type Item = (StreamId, Entry);
+    type Item = (StreamId, Fields);
 
-    fn next(&mut self) -> Option<(StreamId, Entry)> {
+    fn next(&mut self) -> Option<(StreamId, Fields)> {
         let (id, count) = self.step()?;
         let mut fields = Fields::with_capacity(2 * count);
         for _ in 0..count {
@@ -115,12 +85,7 @@ impl Iterator for Entries<'_> {
                 fields.extend([OwnedStr::of(name), OwnedStr::of(value)]);
             }
         }
-        let entry = Entry {
-            id: Some(id),
-            ms: None,
-            fields,
-        };
-        Some((id, entry))
+        Some((id, fields))
     }
 }
 

@@ -18,11 +18,11 @@ use redis_module::raw;
 pub(crate) use blocked::{Blocked, Replier};
 pub(crate) use called::{Called, Kept};
 pub(crate) use ctx::{Ctx, Flags, OwnCtx, Served};
-pub(crate) use entries::{Entries, Entry, Fields};
+pub(crate) use entries::{Entries, Fields};
 pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
 pub(crate) use range::{Sample, Samples};
-pub(crate) use strings::{Args, Argv, Constant, OwnedStr, Str, borrowed};
+pub(crate) use strings::{Args, Argv, Constant, Event, OwnedStr, Str, borrowed};
 pub(crate) use user::User;
 
 /// What a callback returns when all is well.

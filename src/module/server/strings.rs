@@ -1,6 +1,6 @@
 //! Strings of the server's: borrowed, owned, and the arguments of a command.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -141,6 +141,26 @@ impl<'a> Argv<'a> {
 /// Borrows them all.
 pub(crate) fn borrowed(all: &[OwnedStr]) -> Vec<Str<'_>> {
     all.iter().map(OwnedStr::borrow).collect()
+}
+
+/// The name of an event.
+#[derive(Clone, Copy)]
+pub(crate) struct Event<'a>(*const c_char, PhantomData<&'a ()>);
+
+impl Event<'_> {
+    /// # Safety
+    /// `name` must be a C string that outlives it.
+    pub(crate) unsafe fn new(name: *const c_char) -> Self {
+        Self(name, PhantomData)
+    }
+
+    /// Whether it is that event.
+    #[inline]
+    pub(crate) fn is(self, name: &CStr) -> bool {
+        let mut bytes = name.to_bytes_with_nul().iter().enumerate();
+        // SAFETY: a C string, as promised to `new`: of the bytes before this one none was its end, since all were those of `name`.
+        bytes.all(|(at, byte)| unsafe { *self.0.add(at) } as u8 == *byte)
+    }
 }
 
 /// A string that is made once and used in many calls.
