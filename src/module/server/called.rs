@@ -92,6 +92,8 @@ pub(super) fn read<T: Default>(
     }
 }
 
+/// Redis 7.2 to 8.0 and Valkey 8 (which says that it is Redis 7.2) have a reply's text to itself.
+const NEWEST_KNOWN: (u32, u32) = (8, 0);
 /// What a reply is made that is about to be freed: as short as one can be.
 const SHORT: &[u8] = b":0\r\n";
 
@@ -101,6 +103,9 @@ const SHORT: &[u8] = b":0\r\n";
 /// # Safety
 /// The reply must be live, and nobody may read it after this.
 unsafe fn shorten(reply: *mut raw::RedisModuleCallReply) {
+    if super::version() > NEWEST_KNOWN {
+        return;
+    }
     let mut len = 0;
     // SAFETY: a live reply. Its text was put together for it alone, by a call that has ended, and is freed with it; there is room. It is
     // written to before any of it was looked at by the server, which from then on sees a whole reply.
