@@ -161,6 +161,61 @@ fn explain_says_why_a_reading_was_not_scored() {
     assert_eq!(reason(8000, 1.0), "no detector is on");
 }
 
+/// However many there are, wherever one is that is not normal, and whoever asks: a list that is all normal is sent as a whole.
+#[test]
+fn madd_replies_to_each_reading_in_its_place() {
+    let server = Server::start();
+    rule(&server, &["max", "10"]);
+    let mut at = 0;
+    let mut madd = |abnormal: Option<usize>, readings: usize| {
+        let mut words = args!["ANOMALY.MADD"];
+        for place in 0..readings {
+            at += 1000;
+            words.extend(args!["s", at, if abnormal == Some(place) { 11 } else { 5 }]);
+        }
+        words
+    };
+    let verdict = |abnormal: Option<usize>, place: usize| {
+        let word = if abnormal == Some(place) {
+            "warning"
+        } else {
+            "normal"
+        };
+        Value::SimpleString(word.into())
+    };
+    for mut connection in [server.conn(), server.resp3()] {
+        for readings in [1, 2, 50, 64, 65, 127, 128, 129, 300] {
+            for abnormal in [
+                None,
+                None,
+                Some(0),
+                Some(readings / 2),
+                Some(readings - 1),
+                None,
+            ] {
+                let expected: Vec<Value> = (0..readings).map(|at| verdict(abnormal, at)).collect();
+                let replies = call(&mut connection, &madd(abnormal, readings));
+                assert_eq!(
+                    list(&replies),
+                    expected,
+                    "{readings}, abnormal: {abnormal:?}"
+                );
+                if readings != 50 {
+                    continue;
+                }
+                call(&mut connection, &["MULTI"]);
+                call(&mut connection, &madd(abnormal, readings));
+                let done = list(&call(&mut connection, &["EXEC"]));
+                assert_eq!(list(&done[0]), expected, "EXEC, abnormal: {abnormal:?}");
+                let script = "return redis.call(unpack(ARGV))";
+                let words = [args!["EVAL", script, 1, "s"], madd(abnormal, readings)].concat();
+                let replies = call(&mut connection, &words);
+                assert_eq!(list(&replies), expected, "EVAL, abnormal: {abnormal:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_bad_item_of_madd_is_an_error_in_its_place_and_stops_nothing() {
     let server = Server::start();

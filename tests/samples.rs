@@ -124,6 +124,7 @@ fn cases() -> Vec<Vec<Args>> {
                 "stream=watched"
             ],
         ],
+        streams(),
         vec![
             add(3000),
             args!["CONFIG", "SET", "anomaly.archive", "off"],
@@ -166,11 +167,59 @@ fn cases() -> Vec<Vec<Args>> {
     ]
 }
 
+/// Samples of two streams and of none, in turn, some of one time, whose series have to be made anew.
+fn streams() -> Vec<Args> {
+    let entry = |stream: &str, at: i64, device: &str| {
+        let id = format!("{at}-0");
+        args!["XADD", stream, id, "device_id", device, "value", at % 7]
+    };
+    let names = ["sensor:a:value", "sensor:b:value", "s"];
+    let series = names.map(|name| format!("ts:{{{name}}}"));
+    vec![
+        entry("watched", 3000, "a"),
+        entry("watched:2", 3000, "b"),
+        [args!["DEL"], args![series[0], series[1], series[2]]].concat(),
+        entry("watched", 4000, "a"),
+        entry("watched:2", 4000, "b"),
+        args!["ANOMALY.ADD", "s", 4000, 5],
+        entry("watched", 5000, "a"),
+        args!["ANOMALY.ADD", "s", 5000, 6],
+        entry("watched:2", 5001, "b"),
+        entry("watched", 5001, "a"),
+        args![
+            "TS.MRANGE",
+            "-",
+            "+",
+            "WITHLABELS",
+            "FILTER",
+            format!("sensor=({})", names.join(","))
+        ],
+    ]
+}
+
+/// How long it took so far to write samples that had waited, in µs.
+fn written_late(server: &Server) -> i64 {
+    server.info("anomaly")["anomaly_archive_usec"]
+        .parse()
+        .unwrap()
+}
+
+/// Samples wait from now on: in the first milliseconds none does. Nothing is left of those that tell.
+fn until_samples_wait(server: &Server) {
+    let mut at = 0;
+    server.wait_until("samples wait", || {
+        at += 1000;
+        server.cmd(&args!["ANOMALY.ADD", "first", at, 1]);
+        written_late(server) > 0
+    });
+    server.cmd(&["DEL", "first", "ts:{first}"]);
+}
+
 /// What the commands gave, and what they left; `apart` with a PING before each, which has what waits written.
-fn outcome(case: &[Args], apart: bool) -> (Vec<Value>, Vec<Value>, Vec<String>) {
+fn outcome(case: &[Args], apart: bool) -> (Vec<Value>, Vec<Value>, Vec<i64>) {
     let server = Server::start();
     server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "1e6"]);
-    server.cmd(&["ANOMALY.WATCH", "SET", "watched"]);
+    server.cmd(&["ANOMALY.WATCH", "SET", "watched*"]);
     let mut connection = server.conn();
     let before = [
         args!["ANOMALY.ADD", "s", 1000, 1],
@@ -178,6 +227,13 @@ fn outcome(case: &[Args], apart: bool) -> (Vec<Value>, Vec<Value>, Vec<String>) 
         args!["PING"],
     ];
     call_many(&mut connection, &before);
+    until_samples_wait(&server);
+    let counts = || {
+        let info = server.info("anomaly");
+        let counts = ["readings", "archived", "archive_failures", "alerts_firing"];
+        counts.map(|name| info[&format!("anomaly_{name}")].parse::<i64>().unwrap())
+    };
+    let (first, late) = (counts(), written_late(&server));
     let replies = if apart {
         // From elsewhere, since in a transaction it would be queued.
         let mut one = |command: &Args| {
@@ -201,10 +257,10 @@ fn outcome(case: &[Args], apart: bool) -> (Vec<Value>, Vec<Value>, Vec<String>) 
         let lasting = keys.iter().filter(|key| *key != "anomaly:alerts");
         Value::Array(lasting.map(dumped).collect())
     });
-    let info = server.info("anomaly");
-    let counts = ["readings", "archived", "archive_failures", "alerts_firing"];
-    let counts = counts.map(|name| info[&format!("anomaly_{name}")].clone());
-    (replies, left.to_vec(), counts.to_vec())
+    assert!(written_late(&server) > late, "samples waited");
+    let counts = counts().into_iter().zip(first);
+    let counts = counts.map(|(now, then)| now - then).collect();
+    (replies, left.to_vec(), counts)
 }
 
 #[test]
@@ -235,16 +291,19 @@ fn replicas_and_the_file_have_the_samples_that_wait() {
         let replica = Server::builder().replica_of(&master).start();
         for command in [
             args!["ANOMALY.CONFIG", "SET", "*", "max", "1e6"],
-            args!["ANOMALY.WATCH", "SET", "watched"],
+            args!["ANOMALY.WATCH", "SET", "watched*"],
             args!["ANOMALY.ADD", "s", 1000, 1],
             args!["ANOMALY.ADD", "s", 2000, 2],
         ] {
             master.cmd(&command);
         }
+        until_samples_wait(&master);
+        let late = written_late(&master);
         // Readings that follow each other, also where nobody looks at them.
         let more = (10..20).map(|at| args!["ANOMALY.ADD", "t", at * 1000, at]);
         let case: Vec<Args> = more.chain(case).collect();
         call_many(&mut master.conn(), &case);
+        assert!(written_late(&master) > late, "samples waited");
         assert_replica_and_file_agree(&mut master, &replica);
     }
 }

@@ -1,12 +1,70 @@
 //! Which samples of a TS.MADD were written.
 
-/// Of each sample whether the reply, as it is sent, says that it was written. `time` gives the time of a sample, in ms, as it was sent.
-///
-/// The reply has for each sample its time, or an error. But TimeSeries (1.12) puts one more error before the time of a sample
-/// whose compaction is refused, and from there on what follows is another sample's. So after an error a time is only believed if it can be no
-/// other's, and all before it with it. Where that is not known the answer is no: a sample may be written twice.
-#[must_use]
-pub fn written<'a>(reply: &[u8], samples: usize, time: impl Fn(usize) -> &'a [u8]) -> Vec<bool> {
+/// Of each of many samples whether it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Each was.
+    All,
+    /// These were, by position; what is beyond the last was not.
+    Some(Vec<bool>),
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self::Some(Vec::new())
+    }
+}
+
+impl Written {
+    /// What the reply, as it is sent, says of so many samples. `time` gives the time of a sample, in ms, as it was sent.
+    ///
+    /// The reply has for each sample its time, or an error. But TimeSeries (1.12) puts one more error before the time of a sample
+    /// whose compaction is refused, and from there on what follows is another sample's. So after an error a time is only believed if it can be no
+    /// other's, and all before it with it. Where that is not known the answer is no: a sample may be written twice.
+    #[must_use]
+    pub fn read<'a>(reply: &[u8], samples: usize, time: impl Fn(usize) -> &'a [u8]) -> Self {
+        if has_only_times(reply, samples) {
+            return Self::All;
+        }
+        Self::Some(each(reply, samples, time))
+    }
+
+    /// Whether the sample at a position was written.
+    #[must_use]
+    pub fn has(&self, at: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(written) => written.get(at).copied().unwrap_or(false),
+        }
+    }
+
+    /// How many of so many samples were written.
+    #[must_use]
+    pub fn count(&self, samples: usize) -> usize {
+        match self {
+            Self::All => samples,
+            Self::Some(written) => written.iter().filter(|written| **written).count(),
+        }
+    }
+}
+
+/// Whether a reply is an array of so many parts, and each of them an integer: whatever else a part can be begins with another
+/// sign.
+fn has_only_times(reply: &[u8], samples: usize) -> bool {
+    let only_times = |parts: &[u8]| {
+        let integers = |byte: &u8| matches!(byte, b'0'..=b':' | b'\r' | b'\n');
+        // Without a branch, so that many bytes are looked at at once.
+        parts.iter().fold(true, |all, byte| all & integers(byte))
+            && memchr::memchr_iter(b':', parts).count() == samples
+    };
+    let header = reply.iter().position(|byte| *byte == b'\n');
+    let (header, parts) = reply.split_at(header.unwrap_or(0));
+    let says = header.trim_ascii_end().strip_prefix(b"*");
+    let says = says.and_then(|says| std::str::from_utf8(says).ok()?.parse().ok());
+    says == Some(samples) && only_times(parts)
+}
+
+fn each<'a>(reply: &[u8], samples: usize, time: impl Fn(usize) -> &'a [u8]) -> Vec<bool> {
     let mut lines = reply.split(|byte| *byte == b'\n');
     let mut written = Vec::with_capacity(samples);
     // So many errors may be one more than there are samples for, the first of them here.
@@ -43,7 +101,18 @@ mod tests {
 
     fn read(reply: &str, times: &[&str]) -> Vec<bool> {
         let reply = format!("*{}\r\n{}\r\n", times.len(), reply.replace(' ', "\r\n"));
-        written(reply.as_bytes(), times.len(), |at| times[at].as_bytes())
+        read_from(&reply, times)
+    }
+
+    fn read_from(reply: &str, times: &[&str]) -> Vec<bool> {
+        let samples = times.len();
+        let written = Written::read(reply.as_bytes(), samples, |at| times[at].as_bytes());
+        let each: Vec<bool> = (0..samples).map(|at| written.has(at)).collect();
+        assert_eq!(
+            written.count(samples),
+            each.iter().filter(|written| **written).count()
+        );
+        each
     }
 
     #[test]
@@ -53,8 +122,26 @@ mod tests {
         assert_eq!(read(":1 :1", &["1", "2"]), [true, true]);
         assert_eq!(read(":1 -E :3", &["1", "2", "3"]), [true, false, true]);
         assert_eq!(read(":1 -E", &["1", "2"]), [true, false]);
-        assert_eq!(written(b"-ERR no\r\n", 2, |_| b"1"), [false; 0]);
-        assert_eq!(written(b"*3\r\n:1\r\n", 3, |_| b"1"), [true, false, false]);
+        for none in ["-ERR no\r\n", "", "*", "\n", ":1\r\n:1\r\n", "*2", "*2\r\n"] {
+            assert_eq!(read_from(none, &["1", "1"]), [false, false], "{none:?}");
+        }
+        assert_eq!(
+            read_from("*3\r\n:1\r\n", &["1", "1", "1"]),
+            [true, false, false]
+        );
+        assert_eq!(
+            read_from("*3\r\n:1\r\n+2\r\n:1:\r\n", &["1", "2", "1"]),
+            [true, false, false]
+        );
+    }
+
+    #[test]
+    fn what_has_times_alone_is_read_at_once() {
+        let read = |reply: &[u8]| Written::read(reply, 2, |_| b"1");
+        assert_eq!(read(b"*2\r\n:1\r\n:22\r\n"), Written::All);
+        for other in ["*2\r\n:1\r\n-E:2\r\n", "*3\r\n:1\r\n:2\r\n", "*2\r\n:1\r\n"] {
+            assert_ne!(read(other.as_bytes()), Written::All, "{other:?}");
+        }
     }
 
     #[test]
@@ -95,8 +182,8 @@ mod tests {
                 extra.into_iter().chain([if *done { format!(":{time}\r\n") } else { "-E\r\n".into() }])
             });
             reply.extend(answers.take(samples.len()));
-            let read = written(reply.as_bytes(), samples.len(), |at| times[at].as_bytes());
-            proptest::prop_assert_eq!(read.len(), samples.len());
+            let times: Vec<&str> = times.iter().map(String::as_str).collect();
+            let read = read_from(&reply, &times);
             for (read, (_, done, _)) in read.iter().zip(&samples) {
                 proptest::prop_assert!(!read || *done, "{:?}", reply);
             }

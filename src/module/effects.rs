@@ -8,11 +8,11 @@ use anomaly_core::episode::Event;
 use anomaly_core::stream_id::StreamId;
 use anomaly_core::text::{is_plain, number, shown};
 use anomaly_core::units::Timestamp;
-use anomaly_core::written::written;
+use anomaly_core::written::Written;
 use anomaly_core::{Profile, Reading, key};
 use lazy_static::lazy_static;
 
-use crate::server::{Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
+use crate::server::{Argv, Called, Constant, Ctx, Key, OwnedStr, Str, borrowed};
 use crate::settings::Archive;
 use crate::state::with;
 use crate::{keyspace, moving};
@@ -59,12 +59,32 @@ struct Word<'a> {
     made: OnceCell<OwnedStr>,
 }
 
-impl Word<'_> {
-    /// The word as it was given, if everybody reads it alike.
-    fn get(&self, alike: fn(&[u8]) -> bool, make: impl FnOnce() -> OwnedStr) -> Str<'_> {
+impl<'a> Word<'a> {
+    /// A word as it was given, if everybody reads it alike.
+    fn new(given: Option<Str<'a>>, alike: fn(&[u8]) -> bool) -> Self {
+        Self {
+            given: given.filter(|given| alike(given.bytes())),
+            made: OnceCell::new(),
+        }
+    }
+
+    fn get(&self, make: impl FnOnce() -> OwnedStr) -> Str<'_> {
         self.given
-            .filter(|given| alike(given.bytes()))
             .unwrap_or_else(|| self.made.get_or_init(make).borrow())
+    }
+
+    fn into(self, words: &mut Argv<'a>, make: impl FnOnce() -> OwnedStr) {
+        match self.given {
+            Some(given) => words.lend(given),
+            None => words.give(self.made.into_inner().unwrap_or_else(make)),
+        }
+    }
+
+    fn into_owned(self, make: impl FnOnce() -> OwnedStr) -> OwnedStr {
+        match self.given {
+            Some(given) => given.hold(),
+            None => self.made.into_inner().unwrap_or_else(make),
+        }
     }
 }
 
@@ -78,16 +98,13 @@ impl<'a> Words<'a> {
         value: Option<Str<'a>>,
         source: Option<&'a Source<'a>>,
     ) -> Self {
-        let word = |given| Word {
-            given,
-            made: OnceCell::new(),
-        };
         Self {
             ctx,
             sensor,
             reading,
-            at: word(at),
-            value: word(value),
+            // TimeSeries takes no leading zeros.
+            at: Word::new(at, |at| !at.starts_with(b"0")),
+            value: Word::new(value, is_plain),
             source,
         }
     }
@@ -96,24 +113,47 @@ impl<'a> Words<'a> {
         self.source
     }
 
+    pub(crate) fn reading(&self) -> Reading {
+        self.reading
+    }
+
     /// The name of the sensor's series.
     pub(crate) fn series(&self) -> OwnedStr {
-        self.ctx.string(&key::series(self.sensor.bytes()))
+        key::with_series(self.sensor.bytes(), |name| self.ctx.string(name))
     }
 
     pub(crate) fn at(&self) -> Str<'_> {
-        // TimeSeries takes no leading zeros.
-        self.at.get(
-            |at| !at.starts_with(b"0"),
-            || self.ctx.integer(self.reading.at.millis()),
-        )
+        self.at.get(|| made_of_time(self.ctx, self.reading))
     }
 
     pub(crate) fn value(&self) -> Str<'_> {
-        self.value.get(is_plain, || {
-            self.ctx.string(number(self.reading.value).as_bytes())
-        })
+        self.value.get(|| made_of_value(self.ctx, self.reading))
     }
+
+    /// Time and value, to be kept. There may be a word for that time already.
+    pub(crate) fn into_owned(self, at: Option<OwnedStr>) -> [OwnedStr; 2] {
+        let (ctx, reading) = (self.ctx, self.reading);
+        [
+            at.unwrap_or_else(|| self.at.into_owned(|| made_of_time(ctx, reading))),
+            self.value.into_owned(|| made_of_value(ctx, reading)),
+        ]
+    }
+
+    /// Adds the words of its sample to those of a TS.MADD.
+    pub(crate) fn into_sample(self, words: &mut Argv<'a>) {
+        let (ctx, reading) = (self.ctx, self.reading);
+        words.give(self.series());
+        self.at.into(words, || made_of_time(ctx, reading));
+        self.value.into(words, || made_of_value(ctx, reading));
+    }
+}
+
+fn made_of_time(ctx: Ctx, reading: Reading) -> OwnedStr {
+    ctx.integer(reading.at.millis())
+}
+
+fn made_of_value(ctx: Ctx, reading: Reading) -> OwnedStr {
+    ctx.string(number(reading.value).as_bytes())
 }
 
 /// What became of a reading's sample.
@@ -192,19 +232,21 @@ pub(crate) fn archive(
     }
 }
 
-/// Writes samples (series, time, value) to series that exist, each the newest of its sensor: of each, whether it is known to be there now. One
-/// that is not has yet to be written by [`archive`], which also tells why it cannot be.
+/// Writes samples (series, time, value each) to series that exist, each the newest of its sensor: of each, whether it is known to
+/// be there now. One that is not has yet to be written by [`archive`], which also tells why it cannot be.
 ///
 /// What has a time of its own needs no word on duplicates: should somebody else have written a sample of that very time, the
 /// series' own policy decides, and is LAST where we made it; where it refuses, [`archive`] overrules it.
-pub(crate) fn archive_all<'a>(ctx: Ctx, all: impl Iterator<Item = [Str<'a>; 3]>) -> Vec<bool> {
-    let add: Vec<Str<'_>> = all.flatten().collect();
-    let time = |at: usize| add.get(3 * at + 1).map_or(&b""[..], |time| time.bytes());
-    let done = ctx.call_and_read(c"TS.MADD", &add, |reply| {
-        written(reply, add.len() / 3, time)
-    });
-    with(|state| state.counts.archived += done.iter().filter(|done| **done).count() as u64);
-    done
+pub(crate) fn archive_all(ctx: Ctx, samples: &[Str<'_>]) -> Written {
+    let all = samples.len() / 3;
+    let time = |at: usize| {
+        samples
+            .get(3 * at + 1)
+            .map_or(&b""[..], |time| time.bytes())
+    };
+    let written = ctx.call_and_read(c"TS.MADD", samples, |reply| Written::read(reply, all, time));
+    with(|state| state.counts.archived += written.count(all) as u64);
+    written
 }
 
 /// What TS.ADD is told when it is about to create the series. TimeSeries refuses empty labels.

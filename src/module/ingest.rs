@@ -10,13 +10,14 @@ use anomaly_core::alert::{Alert, End, Source};
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
+use anomaly_core::written::Written;
 use anomaly_core::{Error, Model, Profile, Reading, key};
 
 use crate::audience::Situation;
 use crate::effects::{Archived, Policy, Words};
 use crate::known::Sought;
 use crate::samples::Waits;
-use crate::server::{Ctx, Key, Mode, Str};
+use crate::server::{Argv, Ctx, Key, Mode, Str};
 use crate::state::{State, lend, with};
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
@@ -56,6 +57,27 @@ impl Taken {
     }
 }
 
+/// What all readings of a command have in common.
+#[derive(Clone, Copy)]
+struct Command {
+    ctx: Ctx,
+    situation: Situation,
+    db: c_int,
+    now: Timestamp,
+}
+
+impl Command {
+    #[inline(always)]
+    fn of(ctx: Ctx) -> Self {
+        Self {
+            ctx,
+            situation: Situation::of(ctx),
+            db: ctx.db(),
+            now: ctx.now(),
+        }
+    }
+}
+
 /// Takes in a reading of a client's, decides what it means and does what follows.
 pub(crate) fn decide(
     ctx: Ctx,
@@ -63,11 +85,11 @@ pub(crate) fn decide(
     outcome: &mut Outcome,
     taken: &mut Taken,
 ) -> Result<(), Error> {
-    let situation = Situation::of(ctx);
-    if let Err(error) = judge(ctx, situation, given, outcome, taken) {
+    let command = Command::of(ctx);
+    if let Err(error) = judge(&command, given, outcome, taken) {
         return broken(ctx, given, error);
     }
-    follow(ctx, situation, given, taken, outcome);
+    follow(ctx, command.situation, given, taken, outcome);
     Ok(())
 }
 
@@ -207,8 +229,7 @@ const ENOUGH: usize = 16;
 
 /// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
 pub(crate) struct Batch<'a> {
-    ctx: Ctx,
-    situation: Situation,
+    command: Command,
     /// Somebody hears of each reading.
     heard: bool,
     outcome: Outcome,
@@ -220,11 +241,10 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Room for so many readings.
     pub(crate) fn new(ctx: Ctx, readings: usize) -> Self {
-        let situation = Situation::of(ctx);
+        let command = Command::of(ctx);
         Self {
-            ctx,
-            situation,
-            heard: situation.hears(ctx),
+            command,
+            heard: command.situation.hears(ctx),
             outcome: Outcome::default(),
             taken: Vec::with_capacity(readings),
             told: Vec::new(),
@@ -234,22 +254,15 @@ impl<'a> Batch<'a> {
     /// Takes in a reading and decides what it means; what follows is yet to be done.
     pub(crate) fn take(&mut self, given: Given<'a>) -> Result<Verdict, Error> {
         let mut taken = Taken::default();
-        let judged = judge(
-            self.ctx,
-            self.situation,
-            &given,
-            &mut self.outcome,
-            &mut taken,
-        );
-        if let Err(error) = judged {
+        if let Err(error) = judge(&self.command, &given, &mut self.outcome, &mut taken) {
             self.settle();
-            broken(self.ctx, &given, error)?;
+            broken(self.command.ctx, &given, error)?;
         }
         let verdict = self.outcome.verdict;
         if self.outcome.transition.is_some() {
             self.told.push((self.taken.len(), self.outcome.clone()));
         } else if !self.heard && !taken.archive {
-            count_as_change(self.ctx);
+            count_as_change(self.command.ctx);
             return Ok(verdict);
         }
         self.taken.push((given, taken));
@@ -258,7 +271,7 @@ impl<'a> Batch<'a> {
 
     /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
     pub(crate) fn settle(&mut self) {
-        let (ctx, situation, heard) = (self.ctx, self.situation, self.heard);
+        let (Command { ctx, situation, .. }, heard) = (self.command, self.heard);
         let archives = effects::archives() && self.taken.iter().any(|(_, taken)| taken.archive);
         let together = self.taken.len() >= ENOUGH || situation.is_pressed(ctx);
         let archived = if archives && together {
@@ -293,42 +306,48 @@ impl<'a> Batch<'a> {
     fn archive(&self) -> Vec<Archived> {
         samples::settle();
         let mut archived = Vec::with_capacity(self.taken.len());
-        let together = |taken: &Taken| taken.is_archived() && taken.newest;
+        let together = |taken: &Taken| taken.archive && taken.newest;
         for run in self.taken.chunk_by(|a, b| together(&a.1) == together(&b.1)) {
-            let done = if run.len() > 1 && run.first().is_some_and(|(_, taken)| together(taken)) {
-                let all: Vec<_> = run
-                    .iter()
-                    .map(|(given, taken)| words(self.ctx, given, taken))
-                    .collect();
-                let series: Vec<_> = all.iter().map(Words::series).collect();
-                let samples = series.iter().zip(&all);
-                effects::archive_all(
-                    self.ctx,
-                    samples.map(|(series, words)| [series.borrow(), words.at(), words.value()]),
-                )
-            } else {
-                Vec::new()
+            let written = match run {
+                [(_, first), _, ..] if together(first) => self.archive_all(run),
+                _ => Written::default(),
             };
-            let mut done = done.into_iter();
-            archived.extend(run.iter().map(|(given, taken)| match done.next() {
-                Some(true) => Archived::Yes,
-                _ => archive(self.ctx, given, taken),
+            let each = run.iter().enumerate();
+            archived.extend(each.map(|(at, (given, taken))| {
+                if written.has(at) {
+                    Archived::Yes
+                } else {
+                    archive(self.command.ctx, given, taken)
+                }
             }));
         }
         archived
+    }
+
+    fn archive_all(&self, run: &[(Given<'a>, Taken)]) -> Written {
+        let mut samples = Argv::with_room(3 * run.len(), run.len());
+        for (given, taken) in run {
+            words(self.command.ctx, given, taken).into_sample(&mut samples);
+        }
+        effects::archive_all(self.command.ctx, samples.all())
     }
 }
 
 /// What can be refused, and the change of the model.
 #[inline(always)]
 fn judge(
-    ctx: Ctx,
-    situation: Situation,
+    command: &Command,
     given: &Given<'_>,
     outcome: &mut Outcome,
     taken: &mut Taken,
 ) -> Result<(), Error> {
-    let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
+    let Command {
+        ctx,
+        situation,
+        db,
+        now,
+    } = *command;
+    let name = given.sensor.bytes();
     let mut state = lend();
     let sought = state.known.seek(situation, db, name, now);
     let (cluster, max_future) = (state.cluster, state.settings.max_future);
@@ -475,8 +494,7 @@ fn put_off(ctx: Ctx, given: &Given<'_>, taken: &Taken, heard: bool, sent: bool) 
     if heard && !exists {
         return None;
     }
-    let reading = taken.reading;
-    Some(samples::wait(ctx, &words, series, exists, reading))
+    Some(samples::wait(ctx, words, series, exists))
 }
 
 /// Passes a reading on to whoever hears.

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::effects::{self, Policy, Words};
 use crate::fence::guard;
-use crate::server::{self, Ctx, Key, OwnCtx, OwnedStr, Str, api};
+use crate::server::{self, Argv, Ctx, Key, OwnCtx, OwnedStr, Str, api};
 use crate::state::with;
 
 /// So many are written together: what one has to wait for then is 0.1 ms of work.
@@ -47,6 +47,20 @@ struct From {
     /// Device and metric in one.
     names: SmallVec<[u8; 32]>,
     device: usize,
+}
+
+impl From {
+    /// `stream`: one that may be the same.
+    fn new(ctx: Ctx, source: &Source<'_>, stream: Option<Str<'_>>) -> Self {
+        let stream = stream.filter(|stream| stream.bytes() == source.stream);
+        let mut names = SmallVec::from_slice(source.device);
+        names.extend_from_slice(source.metric);
+        Self {
+            stream: stream.map_or_else(|| ctx.string(source.stream), Str::hold),
+            names,
+            device: source.device.len(),
+        }
+    }
 }
 
 /// All that wait, in the order in which their readings came.
@@ -123,29 +137,28 @@ pub(crate) fn may(ctx: Ctx) -> bool {
 }
 
 /// Has the sample of a reading wait, which is the newest of its sensor. `exists`: the series is there.
-pub(crate) fn wait(
-    ctx: Ctx,
-    words: &Words<'_>,
-    series: OwnedStr,
-    exists: bool,
-    reading: Reading,
-) -> Waits {
+pub(crate) fn wait(ctx: Ctx, words: Words<'_>, series: OwnedStr, exists: bool) -> Waits {
+    let (sensor, reading) = (words.sensor.hold(), words.reading());
+    // What is made of entries of one stream mostly has the time and the stream of the one before.
+    let (at, from) = with(|state| {
+        let before = state.samples.due.last();
+        let at = before.filter(|before| before.reading.at == reading.at);
+        let from = words.source().map(|source| {
+            let before = before.and_then(|before| before.from.as_ref());
+            From::new(ctx, source, before.map(|from| from.stream.borrow()))
+        });
+        (at.map(|before| before.at.borrow().hold()), from)
+    });
+    let [at, value] = words.into_owned(at);
     let due = Due {
         db: ctx.db(),
-        sensor: words.sensor.hold(),
+        sensor,
         reading,
         series,
         exists,
-        at: words.at().hold(),
-        value: words.value().hold(),
-        from: words.source().map(|source| {
-            let names = [source.device, source.metric];
-            From {
-                stream: ctx.string(source.stream),
-                names: names.into_iter().flatten().copied().collect(),
-                device: source.device.len(),
-            }
-        }),
+        at,
+        value,
+        from,
     };
     let (waiting, asleep) = with(|state| {
         let samples = &mut state.samples;
@@ -200,17 +213,15 @@ pub(crate) fn settle() {
 }
 
 fn write(ctx: Ctx, all: &[Due]) {
-    let written = effects::archive_all(
-        ctx,
-        all.iter()
-            .map(|due| [due.series.borrow(), due.at.borrow(), due.value.borrow()]),
-    );
-    let mut written = written.into_iter();
+    let mut samples = Argv::with_room(3 * all.len(), 0);
     for due in all {
-        if written.next() != Some(true) {
-            due.write_alone(ctx);
+        for word in [&due.series, &due.at, &due.value] {
+            samples.lend(word.borrow());
         }
     }
+    let written = effects::archive_all(ctx, samples.all());
+    let alone = all.iter().enumerate().filter(|(at, _)| !written.has(*at));
+    alone.for_each(|(_, due)| due.write_alone(ctx));
 }
 
 impl Due {

@@ -1,6 +1,7 @@
 //! The outcome of a command of the server's that the module calls.
 
 use std::ffi::{c_char, c_int};
+use std::ptr;
 
 use anomaly_core::text::shown;
 use redis_module::raw;
@@ -74,7 +75,7 @@ impl Kept {
     }
 }
 
-/// Reads a reply as it is sent: to have the server take it apart can cost as much as what it tells of. Without a reply, nothing.
+/// Reads a reply as it is sent: to have the server take it apart costs as much as to make it. Without a reply, nothing.
 pub(super) fn read<T: Default>(
     reply: *mut raw::RedisModuleCallReply,
     read: impl FnOnce(&[u8]) -> T,
@@ -85,8 +86,35 @@ pub(super) fn read<T: Default>(
     // SAFETY: a live reply, freed once and not used after.
     unsafe {
         let read = read(protocol(reply));
+        shorten(reply);
         api!(RedisModule_FreeCallReply(reply));
         read
+    }
+}
+
+/// What a reply is made that is about to be freed: as short as one can be.
+const SHORT: &[u8] = b":0\r\n";
+
+/// Makes a reply of many parts one of a single part. Before the server frees a reply it takes it apart, to see whether it is one
+/// of those that are yet to come; it is not, if it is sent as an array, so that all it has to do is to free the text.
+///
+/// # Safety
+/// The reply must be live, and nobody may read it after this.
+unsafe fn shorten(reply: *mut raw::RedisModuleCallReply) {
+    let mut len = 0;
+    // SAFETY: a live reply. Its text was put together for it alone, by a call that has ended, and is freed with it; there is room. It is
+    // written to before any of it was looked at by the server, which from then on sees a whole reply.
+    unsafe {
+        let start = api!(RedisModule_CallReplyProto(reply, &raw mut len)).cast_mut();
+        if len > SHORT.len() && start.read() == b'*'.cast_signed() {
+            ptr::copy_nonoverlapping(SHORT.as_ptr(), start.cast(), SHORT.len());
+            // Were it not so, this would gain nothing.
+            debug_assert_eq!(
+                api!(RedisModule_CallReplyType(reply)),
+                raw::REDISMODULE_REPLY_INTEGER as c_int,
+                "the server takes a reply apart when it is freed"
+            );
+        }
     }
 }
 

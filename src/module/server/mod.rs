@@ -22,7 +22,7 @@ pub(crate) use entries::{Entries, Fields};
 pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
 pub(crate) use range::{Sample, Samples};
-pub(crate) use strings::{Args, Constant, Event, OwnedStr, Str, borrowed};
+pub(crate) use strings::{Args, Argv, Constant, Event, OwnedStr, Str, borrowed};
 pub(crate) use user::User;
 
 /// What a callback returns when all is well.

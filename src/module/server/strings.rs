@@ -108,6 +108,36 @@ impl Drop for OwnedStr {
     }
 }
 
+/// The words of a call, some of which are made for it.
+pub(crate) struct Argv<'a> {
+    all: Vec<Str<'a>>,
+    made: Vec<OwnedStr>,
+}
+
+impl<'a> Argv<'a> {
+    /// Room for so many words, and for so many that are made.
+    pub(crate) fn with_room(words: usize, made: usize) -> Self {
+        Self {
+            all: Vec::with_capacity(words),
+            made: Vec::with_capacity(made),
+        }
+    }
+
+    pub(crate) fn lend(&mut self, word: Str<'a>) {
+        self.all.push(word);
+    }
+
+    pub(crate) fn give(&mut self, word: OwnedStr) {
+        // What it points to stays where it is, and goes when this does; nobody is lent it for longer.
+        self.all.push(Str(word.0, PhantomData));
+        self.made.push(word);
+    }
+
+    pub(crate) fn all(&self) -> &[Str<'_>] {
+        &self.all
+    }
+}
+
 /// Borrows them all.
 pub(crate) fn borrowed(all: &[OwnedStr]) -> Vec<Str<'_>> {
     all.iter().map(OwnedStr::borrow).collect()
