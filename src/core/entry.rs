@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::instant;
 use crate::key::hash_tag;
-use crate::plain::{Common, Plain, Usually};
+use crate::plain::{Common, Usually};
 use crate::reading::Reading;
 use crate::shape::Shape;
 use crate::template::Template;
@@ -75,23 +75,10 @@ pub fn read<'a>(
         && let Some(all) = entry.all()
     {
         let common = &entry.common;
-        return all.into_iter().map(|found| usual(common, found)).collect();
+        let found = all.into_iter();
+        return found.map(|found| Ok(found.with(common))).collect();
     }
     read_each(watch, stream, ms, shape, values, cluster)
-}
-
-/// A reading that was read in the usual way.
-fn usual<'a>(common: &Common<'a>, found: Plain<'a>) -> Item<'a> {
-    Ok(EntryReading {
-        key: found.key,
-        device: common.device.into(),
-        metric: found.metric.into(),
-        field: Some(found.field),
-        reading: Reading {
-            at: common.at,
-            value: found.value,
-        },
-    })
 }
 
 /// The same by looking at each field.

@@ -5,8 +5,9 @@
 
 use smallvec::SmallVec;
 
-use crate::entry::Key;
+use crate::entry::{EntryReading, Key};
 use crate::instant;
+use crate::reading::Reading;
 use crate::shape::{Shape, Usual};
 use crate::template::Template;
 use crate::units::{Timestamp, number};
@@ -35,6 +36,22 @@ pub struct Common<'a> {
     pub device: &'a [u8],
     /// The time.
     pub at: Timestamp,
+}
+
+impl<'a> Plain<'a> {
+    /// The whole of it.
+    pub(crate) fn with(self, common: &Common<'a>) -> EntryReading<'a> {
+        EntryReading {
+            key: self.key,
+            device: common.device.into(),
+            metric: self.metric.into(),
+            field: Some(self.field),
+            reading: Reading {
+                at: common.at,
+                value: self.value,
+            },
+        }
+    }
 }
 
 /// An entry in which nothing is bad so far, outside a cluster.
