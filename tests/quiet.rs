@@ -119,7 +119,9 @@ fn an_array_of_normal_verdicts_is_the_same_however_often_it_was_asked_for() {
     };
     let mut at = 1;
     for mut connection in [server.conn(), server.resp3()] {
-        for count in [1, 2, 2, 50, 1, 50, 3000, 3000, 9000, 9000, 2, 7] {
+        for count in [
+            1, 2, 2, 50, 1, 50, 256, 257, 256, 257, 255, 254, 253, 3000, 3000, 2, 7,
+        ] {
             for (last, verdict) in [
                 ("1", "normal"),
                 ("x", ""),

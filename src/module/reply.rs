@@ -13,8 +13,10 @@ use anomaly_core::model::Verdict;
 use crate::server::{Args, Ctx, Kept, borrowed};
 use crate::state::with;
 
-/// Arrays are kept of no more than so many verdicts in all: their producers mostly send the same number again and again.
-const IN_ARRAYS: usize = 10_000;
+/// Arrays are kept of no more than so many verdicts, and of so many in all (9 bytes each): producers mostly send the same number
+/// again and again.
+const LONGEST: usize = 256;
+const IN_ARRAYS: usize = 1024;
 
 /// Replies that are kept; of those that the server does not send as they are to be sent, `None`.
 #[derive(Default)]
@@ -114,7 +116,7 @@ impl Array {
 /// Keeps an array of so many normal verdicts, if there is room for it.
 #[cold]
 fn keep_array(ctx: Ctx, len: usize) {
-    if with(|state| state.verdicts.in_arrays + len <= IN_ARRAYS) {
+    if len <= LONGEST && with(|state| state.verdicts.in_arrays + len <= IN_ARRAYS) {
         let kept = kept_reply(ctx, Verdict::Normal, Some(len));
         with(|state| {
             let verdicts = &mut state.verdicts;
