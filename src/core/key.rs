@@ -14,18 +14,9 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
 }
 
 fn braced(key: &[u8]) -> Option<&[u8]> {
-    // Most have none, which is seen eight bytes at a time: the last eight are looked at again, whole.
-    let any = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | (*byte == b'{'));
-    let none = match key.last_chunk::<8>() {
-        Some(last) => !any(last) && !key.as_chunks::<8>().0.iter().any(|eight| any(eight)),
-        None => !any(key),
-    };
-    if none {
-        return None;
-    }
-    let open = key.iter().position(|b| *b == b'{')?;
+    let open = memchr::memchr(b'{', key)?;
     let rest = key.get(open + 1..)?;
-    let close = rest.iter().position(|b| *b == b'}')?;
+    let close = memchr::memchr(b'}', rest)?;
     rest.get(..close).filter(|tag| !tag.is_empty())
 }
 

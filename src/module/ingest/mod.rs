@@ -3,23 +3,28 @@
 //! The order is fixed: check, open, take in, archive, replicate, alert, notify. Nothing that can fail stands between the
 //! change of the model and its replication; a series that cannot be written is no failure of the reading.
 
+mod batch;
+mod early;
+
 use std::ffi::c_int;
 use std::sync::Arc;
 
 use anomaly_core::alert::{Alert, End, Source};
-use anomaly_core::model::{Outcome, Verdict};
+use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
-use anomaly_core::written::Written;
 use anomaly_core::{Error, Model, Profile, Reading, key};
 
 use crate::audience::Situation;
 use crate::effects::{Archived, Policy, Words};
 use crate::known::Sought;
 use crate::samples::Waits;
-use crate::server::{Argv, Ctx, Key, Mode, Str};
+use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::{State, lend, with};
 use crate::{datatype, effects, fence, hook, moving, samples, silence};
+
+pub(crate) use batch::Batch;
+pub(crate) use early::{Due, Early};
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
 #[derive(Clone, Copy)]
@@ -109,227 +114,6 @@ fn follow(ctx: Ctx, situation: Situation, given: &Given<'_>, taken: &Taken, outc
     }
     if outcome.transition.is_some() {
         tell(ctx, given, taken, outcome);
-    }
-}
-
-/// What lets a reading be taken in while the command that brings it is not over yet: the sensor is known, so that no key need be
-/// opened, and nothing of what follows has to be written then. See [`crate::hook`].
-pub(crate) struct Early {
-    situation: Situation,
-    db: c_int,
-    now: Timestamp,
-    max_future: u64,
-}
-
-impl Early {
-    /// Nobody hears, no entry waits, and what follows may wait. Only of a client's own command: one of a transaction or of a
-    /// script is pressed, which is not asked for where all is quiet.
-    pub(crate) fn may(ctx: Ctx, db: c_int, now: Timestamp) -> Option<Self> {
-        let situation = Situation::of(ctx);
-        match situation {
-            Situation::Quiet => {
-                #[cfg(debug_assertions)]
-                ctx.check_that_nothing_presses();
-            }
-            Situation::Any(flags) => {
-                if flags.is_pressed() || flags.can_lose_keys() || situation.hears(ctx) {
-                    return None;
-                }
-            }
-        }
-        let state = lend();
-        let may = !state.cluster && state.captured.is_empty();
-        may.then(|| Self {
-            situation,
-            db,
-            now,
-            max_future: state.settings.max_future,
-        })
-    }
-
-    /// Where the sensor of a reading is, if it is known and nothing can be said against the reading.
-    pub(crate) fn seek<'a>(&self, sensor: &'a [u8], reading: Reading) -> Option<Sought<'a>> {
-        When::At(reading.at)
-            .resolve(self.now, self.max_future)
-            .ok()?;
-        let known = &mut lend().known;
-        let sought = known.seek(self.situation, self.db, sensor, self.now);
-        sought.is_known().then_some(sought)
-    }
-
-    /// Takes in a reading of such a sensor. What follows from it is due when the command is over, unless there is nothing:
-    /// `None`.
-    pub(crate) fn take(
-        &self,
-        ctx: Ctx,
-        given: &Given<'_>,
-        reading: Reading,
-        sought: Sought<'_>,
-    ) -> Option<Due> {
-        // What is left undone by a panic is a dead letter, as it is of a reading that is taken in later.
-        let taken = fence::caught(|| self.take_in(ctx, given, reading, sought));
-        taken.unwrap_or_else(|| Some(Due::of(Err(Error::Broken))))
-    }
-
-    fn take_in(
-        &self,
-        ctx: Ctx,
-        given: &Given<'_>,
-        reading: Reading,
-        sought: Sought<'_>,
-    ) -> Option<Due> {
-        let (mut outcome, mut taken) = (Outcome::default(), Taken::default());
-        let place = (sought.db, sought.key);
-        let Some(model) = sought.known() else {
-            return Some(Due::of(Err(Error::Internal)));
-        };
-        taken.reading = reading;
-        let now = Some(self.now);
-        let done = take(ctx, given, place, now, model, &mut outcome, &mut taken);
-        if let Err(error) = done {
-            return Some(Due::of(Err(error)));
-        }
-        if outcome.transition.is_none() {
-            if !taken.is_archived() {
-                return None;
-            }
-            match put_off(ctx, given, &taken, false, false) {
-                Some(Waits::Yes) => return None,
-                Some(Waits::Full) if ctx.after_this(samples::on_full) => return None,
-                _ => {}
-            }
-        }
-        Some(Due::of(Ok((taken, outcome))))
-    }
-}
-
-/// What follows from a reading that was taken in early.
-pub(crate) struct Due(Box<Result<(Taken, Outcome), Error>>);
-
-impl Due {
-    #[cold]
-    fn of(what: Result<(Taken, Outcome), Error>) -> Self {
-        Self(Box::new(what))
-    }
-
-    /// Does it, now that the command is over.
-    pub(crate) fn follow(&self, ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
-        match &*self.0 {
-            Ok((taken, outcome)) => {
-                follow(ctx, Situation::of(ctx), given, taken, outcome);
-                Ok(())
-            }
-            Err(error) => broken(ctx, given, error.clone()),
-        }
-    }
-}
-
-/// Samples of one command that need not wait for those of others: to write them at once costs less then.
-const ENOUGH: usize = 16;
-
-/// Readings of one command, each taken in when it is given; what follows from them is done for many at once.
-pub(crate) struct Batch<'a> {
-    command: Command,
-    /// Somebody hears of each reading.
-    heard: bool,
-    outcome: Outcome,
-    taken: Vec<(Given<'a>, Taken)>,
-    /// Outcomes of which more is to be said, by the position of their reading.
-    told: Vec<(usize, Outcome)>,
-}
-
-impl<'a> Batch<'a> {
-    /// Room for so many readings.
-    pub(crate) fn new(ctx: Ctx, readings: usize) -> Self {
-        let command = Command::of(ctx);
-        Self {
-            command,
-            heard: command.situation.hears(ctx),
-            outcome: Outcome::default(),
-            taken: Vec::with_capacity(readings),
-            told: Vec::new(),
-        }
-    }
-
-    /// Takes in a reading and decides what it means; what follows is yet to be done.
-    pub(crate) fn take(&mut self, given: Given<'a>) -> Result<Verdict, Error> {
-        let mut taken = Taken::default();
-        if let Err(error) = judge(&self.command, &given, &mut self.outcome, &mut taken) {
-            self.settle();
-            broken(self.command.ctx, &given, error)?;
-        }
-        let verdict = self.outcome.verdict;
-        if self.outcome.transition.is_some() {
-            self.told.push((self.taken.len(), self.outcome.clone()));
-        } else if !self.heard && !taken.archive {
-            count_as_change(self.command.ctx);
-            return Ok(verdict);
-        }
-        self.taken.push((given, taken));
-        Ok(verdict)
-    }
-
-    /// Does what follows from the readings so far: samples first, then for each what is passed on and told of.
-    pub(crate) fn settle(&mut self) {
-        let (Command { ctx, situation, .. }, heard) = (self.command, self.heard);
-        let archives = effects::archives() && self.taken.iter().any(|(_, taken)| taken.archive);
-        let together = self.taken.len() >= ENOUGH || situation.is_pressed(ctx);
-        let archived = if archives && together {
-            self.archive()
-        } else {
-            Vec::new()
-        };
-        if !heard && self.told.is_empty() && (together || !archives) {
-            self.taken.drain(..).for_each(|_| count_as_change(ctx));
-            return;
-        }
-        let (mut archived, mut told) = (archived.into_iter(), self.told.drain(..).peekable());
-        let quiet = Outcome::default();
-        for (at, (given, taken)) in self.taken.drain(..).enumerate() {
-            let outcome = told.next_if(|(reading, _)| *reading == at);
-            let outcome = outcome.as_ref().map_or(&quiet, |(_, outcome)| outcome);
-            let archived = if together {
-                archived.next().unwrap_or(Archived::No)
-            } else {
-                archive_in_time(ctx, &given, &taken, heard)
-            };
-            if heard {
-                pass_on(ctx, &given, &taken, archived);
-            } else {
-                count_as_change(ctx);
-            }
-            tell(ctx, &given, &taken, outcome);
-        }
-    }
-
-    /// Readings in a row that are the newest of series which exist go to TimeSeries together, the others one by one.
-    fn archive(&self) -> Vec<Archived> {
-        samples::settle();
-        let mut archived = Vec::with_capacity(self.taken.len());
-        let together = |taken: &Taken| taken.archive && taken.newest;
-        for run in self.taken.chunk_by(|a, b| together(&a.1) == together(&b.1)) {
-            let written = match run {
-                [(_, first), _, ..] if together(first) => self.archive_all(run),
-                _ => Written::default(),
-            };
-            let each = run.iter().enumerate();
-            archived.extend(each.map(|(at, (given, taken))| {
-                if written.has(at) {
-                    Archived::Yes
-                } else {
-                    archive(self.command.ctx, given, taken)
-                }
-            }));
-        }
-        archived
-    }
-
-    fn archive_all(&self, run: &[(Given<'a>, Taken)]) -> Written {
-        let mut samples = Argv::with_room(3 * run.len(), run.len());
-        for (given, taken) in run {
-            words(self.command.ctx, given, taken).into_sample(&mut samples);
-        }
-        effects::archive_all(self.command.ctx, samples.all())
     }
 }
 
