@@ -196,7 +196,7 @@ impl Sought<'_> {
     ) -> Result<&'a mut Model, Error> {
         let key = key.insert(Key::open(ctx, sensor, Mode::Change));
         let lasts = !key.expires();
-        let model = datatype::model_or_new(key)?;
+        let model = datatype::model_or_new(key, self.key)?;
         if let Some(place) = self.place.filter(|_| lasts) {
             with(|state| state.known.note(place, model));
         }
