@@ -117,6 +117,8 @@ pub(crate) const ALL: &[Contestant] = &[
     one("sensors-10k", "ADD zscore, 10,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(10_000),
     one("sensors-100k", "ADD zscore, 100,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(100_000),
     one("sensors-1m", "ADD zscore, 1,000,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(1_000_000),
+    one("madd-1k", "MADD zscore, 50 keys, 1,000 sensors", Place::Big, FIFTY, ZSCORE, "sensors-1k").sensors(1000),
+    one("madd-1m", "MADD zscore, 50 keys, 1,000,000 sensors", Place::Big, FIFTY, ZSCORE, "madd-1k").sensors(1_000_000),
     one("rules-1", "ADD zscore, 1 rule", Place::Rules(1), Kind::Add, ZSCORE, ""),
     one("rules-10", "ADD zscore, 10 rules", Place::Rules(10), Kind::Add, ZSCORE, "rules-1"),
     one("rules-100", "ADD zscore, 100 rules", Place::Rules(100), Kind::Add, ZSCORE, "rules-1"),

@@ -128,7 +128,7 @@ impl Entrant {
     /// Makes every sensor and fills its window.
     fn fill(&mut self, host: &mut Host) -> anyhow::Result<()> {
         let kind = match self.who.kind {
-            Kind::Add | Kind::Open => Kind::Madd { keys: 1, each: 32 },
+            Kind::Add | Kind::Open | Kind::Madd { .. } => Kind::Madd { keys: 1, each: 32 },
             kind => kind,
         };
         let size = Size {
