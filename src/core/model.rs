@@ -446,6 +446,7 @@ impl Model {
                 more.streak.end();
             }
         }
+        self.count(reading);
         // Seen in place: it is too large to be moved about.
         let seen;
         let look = match self.more.as_ref().and_then(|more| more.auto.as_ref()) {
@@ -462,7 +463,10 @@ impl Model {
         }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
         self.learn(reading, anomalous, profile, look);
-        self.count(reading, outcome);
+        self.last = Last::new(outcome.verdict, outcome.score());
+        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
+            recent.push(reading);
+        }
     }
 
     /// Whether a reading that is not later than the newest is to be judged.
@@ -638,7 +642,10 @@ impl Model {
         self.more.as_mut()?.scores.as_mut()?.get_mut(index)
     }
 
-    fn count(&mut self, reading: Reading, outcome: &Outcome) {
+    /// Takes a reading into what is told of all. No detector goes by it: it comes before they are asked, so that its divisions
+    /// are done beside theirs and nothing waits for them.
+    #[inline(always)]
+    fn count(&mut self, reading: Reading) {
         self.readings = match self.readings.checked_add(1) {
             Some(readings) => readings,
             None => {
@@ -647,7 +654,6 @@ impl Model {
             }
         };
         self.first.get_or_insert(reading.at);
-        self.last = Last::new(outcome.verdict, outcome.score());
         // Welford 1962, with the mean square instead of the sum of squares: it stays in range, and what it forgets of a
         // sensor of many millions of readings in single precision is a change that nobody would see.
         let n = self.readings() as f64;
@@ -657,9 +663,6 @@ impl Model {
         let square = f64::from(self.deviation) * f64::from(self.deviation);
         let square = square + (distance * rest).clamp(0.0, f64::MAX) / n - square / n;
         self.deviation = square.max(0.0).sqrt().min(f64::from(f32::MAX)) as f32;
-        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
-            recent.push(reading);
-        }
     }
 }
 
