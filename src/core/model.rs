@@ -124,6 +124,18 @@ impl Outcome {
         self.is_plain = false;
     }
 
+    /// Whether no more is to be told of a reading than its grade.
+    #[inline(always)]
+    fn is_graded(&mut self, grade: Grade) -> bool {
+        match grade {
+            Grade::Abnormal => return false,
+            Grade::Normal(ratio) => self.score = score(ratio),
+            Grade::Warming(needed) => (self.verdict, self.needed) = (Verdict::Warmup, needed),
+            Grade::Skipped => {}
+        }
+        true
+    }
+
     /// 0 to 1; 0 where nothing judged.
     #[must_use]
     pub fn score(&self) -> f64 {
@@ -447,11 +459,33 @@ impl Model {
             }
         }
         self.count(reading);
+        if !explain && self.passes(reading, profile, outcome) {
+            outcome.is_plain = newest.is_some() && !profile.listens();
+            self.learn(reading, false, profile, None);
+        } else {
+            self.judge_with_look(key, reading, profile, explain, outcome);
+        }
+        self.last = Last::new(outcome.verdict, outcome.score());
+        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
+            recent.push(reading);
+        }
+    }
+
+    /// Judges a reading, and learns it.
+    #[inline(always)]
+    fn judge_with_look(
+        &mut self,
+        key: &[u8],
+        reading: Reading,
+        profile: &Profile,
+        explain: bool,
+        outcome: &mut Outcome,
+    ) {
         // Seen in place: it is too large to be moved about.
         let seen;
         let look = match self.more.as_ref().and_then(|more| more.auto.as_ref()) {
             Some(auto) => {
-                seen = auto.look(reading, newest, profile);
+                seen = auto.look(reading, self.newest, profile);
                 Some(&seen)
             }
             None => None,
@@ -459,13 +493,23 @@ impl Model {
         if explain || !self.grade_by_all(reading, profile, look, outcome) {
             self.score_by_all(key, reading, profile, outcome);
         } else {
-            outcome.is_plain = newest.is_some() && !profile.listens();
+            outcome.is_plain = self.newest.is_some() && !profile.listens();
         }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
         self.learn(reading, anomalous, profile, look);
-        self.last = Last::new(outcome.verdict, outcome.score());
-        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
-            recent.push(reading);
+    }
+
+    /// Whether `auto` judges alone while nothing is the matter, and found nothing: then it has taken the reading in already.
+    #[inline(always)]
+    fn passes(&mut self, reading: Reading, profile: &Profile, outcome: &mut Outcome) -> bool {
+        let Some(more) = &mut self.more else {
+            return false;
+        };
+        match (&mut more.auto, profile.judging()) {
+            (Some(auto), [Kind::Auto]) if more.alarm.is_calm() => {
+                outcome.is_graded(auto.pass(reading, self.newest, profile))
+            }
+            _ => false,
         }
     }
 
@@ -507,15 +551,7 @@ impl Model {
             [only] => self.grade(*only, reading, profile, look),
             on => self.grade_each(on, reading, profile, look),
         };
-        match grade {
-            Grade::Abnormal => return false,
-            Grade::Normal(ratio) => outcome.score = score(ratio),
-            Grade::Warming(needed) => {
-                (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed);
-            }
-            Grade::Skipped => {}
-        }
-        true
+        outcome.is_graded(grade)
     }
 
     /// The grade by several detectors: of normal ones that of the highest ratio.

@@ -305,6 +305,23 @@ impl Auto {
         self.look_closely(reading, previous, profile).0
     }
 
+    /// Takes in a reading that came after `previous`, unless it is abnormal: then nothing changes. What was seen is not put
+    /// together first: it goes from where it was worked out to where it is kept.
+    #[inline(never)]
+    pub(crate) fn pass(
+        &mut self,
+        reading: Reading,
+        previous: Option<Reading>,
+        profile: &Profile,
+    ) -> Grade {
+        let (look, _) = self.look_closely(reading, previous, profile);
+        let grade = look.grade(profile);
+        if grade != Grade::Abnormal {
+            self.learn(&look, profile);
+        }
+        grade
+    }
+
     /// Inlined, so that what nobody asks for is not worked out.
     #[inline(always)]
     fn look_closely(
@@ -481,6 +498,7 @@ impl Auto {
     }
 
     /// Takes in a reading that was looked at. With `learn` no, an abnormal one tells of time and alarms only.
+    #[inline(always)]
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
         (self.interval, self.bar) = (look.interval, look.bar);
