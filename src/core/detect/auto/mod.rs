@@ -33,13 +33,13 @@ use wide::f32x4;
 pub use self::climb::Climb;
 pub(crate) use self::constants::PROTOTYPES;
 use self::constants::{
-    BELIEF_RATE, BEYOND, FAST_RATE, LONG_RATE, LONG_TIME, NOISE_RATE, NOVELTY_WARMUP, PEAK_RATE,
-    RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME, WARMUP,
+    BELIEF_RATE, BEYOND, FAST_RATE, LIVELY_QUICK, LIVELY_SLOW, LONG_RATE, LONG_TIME, NOISE_RATE,
+    NOVELTY_WARMUP, PEAK_RATE, RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME, WARMUP,
 };
 pub use self::control::Control;
 use self::control::EXPERTS;
 pub(crate) use self::control::{MOST_LIFTED, Pace};
-use self::lanes::positive;
+use self::lanes::{flushed as flushed_each, larger as larger_each, positive};
 use self::novelty::Meeting;
 pub use self::novelty::{Novelty, Range};
 pub(crate) use self::odds::LARGEST_ROOT;
@@ -145,6 +145,20 @@ pub struct Tracks {
     pub(crate) odds: Odds,
 }
 
+impl Tracks {
+    /// The mean errors and the mean changes after a reading: four means of one form.
+    #[inline(always)]
+    fn means(&self, offs: [f32; 2], change: f32, share: f32) -> ([f32; 2], [f32; 2]) {
+        let ([one, two], [three, four]) = (self.errors, self.shape.lively);
+        let old = f32x4::from([one, two, three, four]);
+        let seen = f32x4::from([offs[0], offs[1], change, change]);
+        let rates = f32x4::from([BELIEF_RATE, BELIEF_RATE, LIVELY_QUICK, LIVELY_SLOW]);
+        let rates = larger_each(f32x4::from([0.0, 0.0, share, share]), rates);
+        let [one, two, three, four] = flushed_each(old + rates * (seen - old)).to_array();
+        ([one, two], [three, four])
+    }
+}
+
 /// What `auto` knows of a sensor. Values are distances from `anchor` in `unit`s.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Auto {
@@ -185,7 +199,7 @@ pub struct Look {
     meeting: Meeting,
     tracks: Tracks,
     control: Control,
-    crossed: [bool; EXPERTS],
+    ratios: [f64; EXPERTS],
     fires: bool,
     quiet: u16,
     missing: u32,
@@ -357,12 +371,10 @@ impl Auto {
         } else {
             1.0
         };
-        let mut errors = old.errors;
-        if bin.known() {
-            for (mean, off) in errors.iter_mut().zip([from_profile, from_recent]) {
-                *mean = flushed(*mean + BELIEF_RATE * (off.abs() as f32 - *mean));
-            }
-        }
+        let change = (y - old.last).abs() as f32;
+        let offs = [from_profile, from_recent].map(|off| off.abs() as f32);
+        let (errors, lively) = old.means(offs, change, share);
+        let errors = if bin.known() { errors } else { old.errors };
         let noise = flushed(old.noise + share.max(NOISE_RATE) * (error - old.noise));
         let recent = old.recent + RECENT_RATE.max(f64::from(share)) * from_recent;
 
@@ -371,8 +383,7 @@ impl Auto {
         let long_rate = smaller(LONG_RATE, f64::from(interval / LONG_TIME));
         let long = old.long + larger(long_rate, f64::from(share)) * (y - old.long);
 
-        let change = (y - old.last).abs() as f32;
-        let (shape, unlike, deviations) = old.shape.next(y, change, noise, varied);
+        let (shape, unlike, deviations) = old.shape.next(y, lively, noise, varied);
         let range = old.range.with(y, &shape);
         let known = shape::count(varied);
         let (novel, meeting) = if known > 0 {
@@ -398,18 +409,13 @@ impl Auto {
         let least = f32x4::splat(bar) * f32x4::from(SHARES);
         let bars = lifted * old.odds.bar(least, counts, rates);
         let (odds, z) = old.odds.next(seen, counts, rates);
-        let mut ratios = positive(z / bars).to_array().map(f64::from);
         // A sensor that stood still for long and now moves is as new as any.
         let young = needed(profile, WARMUP, 2);
-        let ripe = [
-            n >= young,
-            n >= young,
-            known >= SHAPE_WARMUP,
-            known >= NOVELTY_WARMUP,
-        ];
-        for (ratio, ripe) in ratios.iter_mut().zip(ripe) {
-            *ratio = if ripe { *ratio } else { 0.0 };
-        }
+        let ages = [young, young, SHAPE_WARMUP, NOVELTY_WARMUP].map(|age| age as f32);
+        let ripe = counts.simd_ge(f32x4::from(ages));
+        let highest = f32x4::splat(HIGHEST_RATIO as f32);
+        let [season, level, of_shape, novelty] =
+            (ripe & positive(z / bars)).fast_min(highest).to_array();
         // A single reading far beyond any before it is odd at once.
         let noises = if old.noise > 0.0 {
             error * scaled / old.noise
@@ -418,23 +424,21 @@ impl Auto {
         };
         let beyond = BEYOND * old.peak;
         let farthest = beyond * lifted.to_array()[SEASON];
-        if n >= young && farthest > 0.0 {
-            ratios[SEASON] = larger(ratios[SEASON], f64::from(noises / farthest));
-        }
+        let alone = if self.varied == 0 && unit > 0.0 {
+            // So is the first change of a sensor that never changed.
+            HIGHEST_RATIO as f32
+        } else if n >= young && farthest > 0.0 {
+            smaller(noises / farthest, HIGHEST_RATIO as f32)
+        } else {
+            0.0
+        };
         let taught = if n > SETTLED {
             smaller(noises, beyond)
         } else {
             noises
         };
         let peak = flushed(larger(old.peak * (1.0 - PEAK_RATE), taught));
-        // So is the first change of a sensor that never changed.
-        if self.varied == 0 && unit > 0.0 {
-            ratios[SEASON] = HIGHEST_RATIO;
-        }
-
-        for ratio in &mut ratios {
-            *ratio = smaller(*ratio, HIGHEST_RATIO);
-        }
+        let mut ratios = [larger(season, alone), level, of_shape, novelty].map(f64::from);
         if profile.direction != Direction::Both || profile.mindev > 0.0 {
             let expected = value(y - off, anchor, unit);
             let deviation = (reading.value - expected).clamp(f64::MIN, f64::MAX);
@@ -477,7 +481,7 @@ impl Auto {
                 odds,
             },
             control,
-            crossed: ratios.map(|ratio| missing == 0 && ratio > 1.0),
+            ratios,
             fires,
             quiet,
             missing,
@@ -502,9 +506,14 @@ impl Auto {
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
         (self.interval, self.bar) = (look.interval, look.bar);
-        self.control = look.control.next(look.crossed, look.fires, look.quiet);
-        if !profile.learn && look.crossed.contains(&true) {
-            return;
+        if look.missing == 0 && look.ratio > 1.0 {
+            let crossed = look.ratios.map(|ratio| ratio > 1.0);
+            self.control = look.control.next(crossed, look.fires, look.quiet);
+            if !profile.learn {
+                return;
+            }
+        } else {
+            self.control = look.control.calm();
         }
         (self.anchor, self.unit, self.varied) = (look.anchor, look.unit, look.varied);
         self.tracks = look.tracks;

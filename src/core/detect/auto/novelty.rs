@@ -8,9 +8,10 @@
 
 use std::hint::select_unpredictable;
 
-use wide::{f32x4, u16x8};
+use wide::f32x4;
 
 use super::constants::{PROTOTYPES, RADIUS};
+use super::lanes::larger as larger_each;
 use super::{Shape, larger, smaller};
 
 /// Numbers of a state.
@@ -43,16 +44,19 @@ impl Default for Novelty {
 /// What a reading met: a prototype, or none, and then it is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meeting {
-    /// Its place: that of the prototype that it met, or else of the one that it takes the place of. `None`: it is too early to tell.
-    place: Option<u8>,
+    /// Its place: that of the prototype that it met, or else of the one that it takes the place of. [`TOO_EARLY`]: it cannot be told.
+    place: u8,
     /// Of that prototype, or its own.
     state: Prototype,
 }
 
+/// The place of nobody.
+const TOO_EARLY: u8 = PROTOTYPES as u8;
+
 impl Meeting {
     /// It is too early to tell.
     pub(super) const NONE: Self = Self {
-        place: None,
+        place: TOO_EARLY,
         state: [NONE; NUMBERS],
     };
 }
@@ -82,7 +86,21 @@ impl Range {
 
 /// The upper half of a number, rounded.
 fn upper(x: f32) -> u16 {
-    (x.to_bits().saturating_add(0x8000) >> 16) as u16
+    (x.to_bits().wrapping_add(0x8000) >> 16) as u16
+}
+
+/// How far a number is from that of each prototype.
+#[inline(always)]
+fn off(number: f32, met: &[u16; LANES]) -> [f32x4; 2] {
+    let [a, b, c, d, e, f, g, h] = met.map(|half| f32::from_bits(u32::from(half) << 16));
+    let number = f32x4::splat(number);
+    [[a, b, c, d], [e, f, g, h]].map(|met| (number - f32x4::from(met)).abs())
+}
+
+/// The larger ones. What is no number is none in both.
+#[inline(always)]
+fn farther([one, two]: [f32x4; 2], [three, four]: [f32x4; 2]) -> [f32x4; 2] {
+    [larger_each(one, three), larger_each(two, four)]
 }
 
 impl Novelty {
@@ -93,19 +111,18 @@ impl Novelty {
         let [lively, livelier] = shape.lively;
         let state = [y as f32, quick, middle, slow, lively, livelier];
         let [lowest, highest] = range.values;
-        let wide = per(highest - lowest);
-        let [one, other] = range.lively.map(per);
-        let scales = [wide, wide, wide, wide, one, other];
-        let mut distances = [0.0_f32; LANES];
-        for ((number, met), scale) in state.into_iter().zip(&self.met).zip(scales) {
-            for (distance, met) in distances.iter_mut().zip(met) {
-                let off = number - f32::from_bits(u32::from(*met) << 16);
-                let off = off.abs() * scale;
-                // Not `max`, which would pass over what is not a number.
-                *distance = if *distance > off { *distance } else { off };
-            }
-        }
-        let (nearest, place) = least(distances);
+        let share = |off: [f32x4; 2], width| off.map(|off| off * f32x4::splat(per(width)));
+        let [one, two, three, four, five, six] = &self.met;
+        // The largest share of one width is the share of the largest.
+        let values = farther(
+            farther(off(state[0], one), off(quick, two)),
+            farther(off(middle, three), off(slow, four)),
+        );
+        let livelinesses = farther(
+            share(off(lively, five), range.lively[0]),
+            share(off(livelier, six), range.lively[1]),
+        );
+        let (nearest, place) = least(farther(share(values, highest - lowest), livelinesses));
         // Whether it is a state that is known cannot be guessed: there is no branch on it.
         let known = nearest <= RADIUS;
         let place = select_unpredictable(known, place, PROTOTYPES as u8 - 1);
@@ -116,42 +133,63 @@ impl Novelty {
         }
         let first = nearest == f32::INFINITY;
         let nearest = if first { 0.0 } else { smaller(nearest, FAR) };
-        let place = Some(place);
         (nearest, Meeting { place, state })
     }
 
-    /// Takes in what was met.
+    /// Takes in what was met: puts its state before all, in the place of the one that was there. Eight numbers of sixteen bits
+    /// are two of sixty-four, which are moved along by shifts.
     #[inline(always)]
     pub(super) fn learn(&mut self, meeting: Meeting) {
-        if let Some(place) = meeting.place {
-            self.put_first(meeting.state, place);
-        }
-    }
-
-    /// Puts a state before all, in the place of the one at `place`.
-    #[inline(always)]
-    fn put_first(&mut self, state: Prototype, place: u8) {
-        let moved = u16x8::from(std::array::from_fn(|at| {
-            if at <= usize::from(place) {
-                u16::MAX
-            } else {
-                0
-            }
-        }));
-        for (numbers, first) in self.met.iter_mut().zip(state) {
-            let [a, b, c, d, e, f, g, _] = *numbers;
-            let before = u16x8::from([first, a, b, c, d, e, f, g]);
-            let kept = u16x8::from(*numbers) & !moved;
-            *numbers = (before & moved | kept).to_array();
+        let moved = MOVED
+            .get(usize::from(meeting.place))
+            .copied()
+            .unwrap_or_default();
+        for (numbers, first) in self.met.iter_mut().zip(meeting.state) {
+            let [low, high] = joined(numbers);
+            let along = [low << 16 | u64::from(first), high << 16 | low >> 48];
+            let put = |old: u64, new: u64, moved: u64| old ^ (old ^ new) & moved;
+            *numbers = parted([
+                put(low, along[0], moved[0]),
+                put(high, along[1], moved[1]),
+            ]);
         }
     }
 }
 
+/// The lanes up to each place.
+const MOVED: [[u64; 2]; PROTOTYPES] = {
+    let mut moved = [[0; 2]; PROTOTYPES];
+    let mut place = 0;
+    while place < PROTOTYPES {
+        let bits = (1_u128 << (16 * (place + 1))) - 1;
+        moved[place] = [bits as u64, (bits >> 64) as u64];
+        place += 1;
+    }
+    moved
+};
+
+/// Eight numbers in two.
+#[inline(always)]
+fn joined([a, b, c, d, e, f, g, h]: &[u16; LANES]) -> [u64; 2] {
+    [[*a, *b, *c, *d], [*e, *f, *g, *h]].map(|four| {
+        let [a, b, c, d] = four.map(u64::from);
+        a | b << 16 | c << 32 | d << 48
+    })
+}
+
+/// Two numbers as eight.
+#[inline(always)]
+fn parted(two: [u64; 2]) -> [u16; LANES] {
+    let [[a, b, c, d], [e, f, g, h]] =
+        two.map(|x| [x as u16, (x >> 16) as u16, (x >> 32) as u16, (x >> 48) as u16]);
+    [a, b, c, d, e, f, g, h]
+}
+
 /// The least of all, and its place: the first, if there are more. What is no number is as far as can be.
 #[inline(always)]
-fn least(distances: [f32; LANES]) -> (f32, u8) {
+fn least(distances: [f32x4; 2]) -> (f32, u8) {
     let far = f32x4::splat(f32::INFINITY);
-    let [low, high] = halves(distances).map(|half| half.simd_lt(far).select(half, far));
+    let [low, high] = distances.map(|half| half.simd_lt(far).select(half, far));
     let [one, two, three, four] = low.fast_min(high).to_array();
     let least = smaller(smaller(one, two), smaller(three, four));
     let equal = |half: f32x4| half.simd_eq(f32x4::splat(least)).to_bitmask();
@@ -159,10 +197,6 @@ fn least(distances: [f32; LANES]) -> (f32, u8) {
         least,
         (equal(low) | equal(high) << 4).trailing_zeros() as u8,
     )
-}
-
-fn halves([a, b, c, d, e, f, g, h]: [f32; LANES]) -> [f32x4; 2] {
-    [[a, b, c, d].into(), [e, f, g, h].into()]
 }
 
 /// What a difference is multiplied by to be a share of that width.

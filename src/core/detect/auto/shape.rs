@@ -4,11 +4,10 @@ use wide::f32x4;
 
 use super::super::Oddity;
 use super::constants::{
-    COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, LIVELY_QUICK,
-    LIVELY_SLOW, SETTLED,
+    COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, SETTLED,
 };
 use super::lanes::{flushed as flushed_each, within};
-use super::{STATE_FARTHEST, flushed};
+use super::STATE_FARTHEST;
 
 /// Features of a signal.
 const FEATURES: usize = 6;
@@ -67,17 +66,16 @@ pub(crate) fn count(varied: u32) -> u32 {
 }
 
 impl Shape {
-    /// The state after the reading `y`, `change` away from the one before; its distance from the usual, and in what.
+    /// The state after the reading `y`, with the mean changes after it; its distance from the usual, and in what.
     #[inline(always)]
     pub(crate) fn next(
         mut self,
         y: f64,
-        change: f32,
+        lively: [f32; 2],
         noise: f32,
         varied: u32,
     ) -> (Self, f32, Deviations) {
         const NONE: Deviations = [[0.0; 4]; 2];
-        let share = 1.0 / varied.max(1) as f32;
         for (mean, rate) in self
             .means
             .iter_mut()
@@ -85,9 +83,7 @@ impl Shape {
         {
             *mean += rate * (y - *mean);
         }
-        for (lively, rate) in self.lively.iter_mut().zip([LIVELY_QUICK, LIVELY_SLOW]) {
-            *lively = flushed(*lively + rate.max(share) * (change - *lively));
-        }
+        self.lively = lively;
         if varied <= BEGIN {
             return (self, 0.0, NONE);
         }
