@@ -146,16 +146,15 @@ pub struct Tracks {
 }
 
 impl Tracks {
-    /// The mean errors and the mean changes after a reading: four means of one form.
+    /// The mean changes and the mean errors after a reading: four means of one form.
     #[inline(always)]
-    fn means(&self, offs: [f32; 2], change: f32, share: f32) -> ([f32; 2], [f32; 2]) {
-        let ([one, two], [three, four]) = (self.errors, self.shape.lively);
+    fn means(&self, change: f32, offs: [f32; 2], share: f32) -> f32x4 {
+        let ([one, two], [three, four]) = (self.shape.lively, self.errors);
         let old = f32x4::from([one, two, three, four]);
-        let seen = f32x4::from([offs[0], offs[1], change, change]);
-        let rates = f32x4::from([BELIEF_RATE, BELIEF_RATE, LIVELY_QUICK, LIVELY_SLOW]);
-        let rates = larger_each(f32x4::from([0.0, 0.0, share, share]), rates);
-        let [one, two, three, four] = flushed_each(old + rates * (seen - old)).to_array();
-        ([one, two], [three, four])
+        let seen = f32x4::from([change, change, offs[0], offs[1]]);
+        let rates = f32x4::from([LIVELY_QUICK, LIVELY_SLOW, BELIEF_RATE, BELIEF_RATE]);
+        let rates = larger_each(f32x4::from([share, share, 0.0, 0.0]), rates);
+        flushed_each(old + rates * (seen - old))
     }
 }
 
@@ -373,8 +372,13 @@ impl Auto {
         };
         let change = (y - old.last).abs() as f32;
         let offs = [from_profile, from_recent].map(|off| off.abs() as f32);
-        let (errors, lively) = old.means(offs, change, share);
-        let errors = if bin.known() { errors } else { old.errors };
+        let means = old.means(change, offs, share);
+        let errors = if bin.known() {
+            let [.., by_profile, by_recent] = means.to_array();
+            [by_profile, by_recent]
+        } else {
+            old.errors
+        };
         let noise = flushed(old.noise + share.max(NOISE_RATE) * (error - old.noise));
         let recent = old.recent + RECENT_RATE.max(f64::from(share)) * from_recent;
 
@@ -383,7 +387,7 @@ impl Auto {
         let long_rate = smaller(LONG_RATE, f64::from(interval / LONG_TIME));
         let long = old.long + larger(long_rate, f64::from(share)) * (y - old.long);
 
-        let (shape, unlike, deviations) = old.shape.next(y, lively, noise, varied);
+        let (shape, unlike, deviations) = old.shape.next(y, means, noise, varied);
         let range = old.range.with(y, &shape);
         let known = shape::count(varied);
         let (novel, meeting) = if known > 0 {

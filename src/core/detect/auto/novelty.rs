@@ -8,7 +8,8 @@
 
 use std::hint::select_unpredictable;
 
-use wide::f32x4;
+use wide::bytemuck::cast;
+use wide::{f32x4, u32x4};
 
 use super::constants::{PROTOTYPES, RADIUS};
 use super::lanes::larger as larger_each;
@@ -24,19 +25,77 @@ const FAR: f32 = 10.0;
 /// A state as it is remembered.
 pub(crate) type Prototype = [u16; NUMBERS];
 
-/// Lanes for the prototypes; the last one is nobody's.
-const LANES: usize = PROTOTYPES.next_power_of_two();
+/// One number of every prototype, eight of sixteen bits, side by side in two of sixty-four: so they are moved along by shifts.
+/// The last one is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Row([u64; 2]);
+
+impl Row {
+    const NONE: Self = Self([0x7fc0_7fc0_7fc0_7fc0; 2]);
+
+    /// That of the prototype at a place.
+    #[inline(always)]
+    pub(crate) fn get(self, place: usize) -> u16 {
+        let [low, high] = self.0;
+        let half = if place < 4 { low } else { high };
+        (half >> (place % 4 * 16)) as u16
+    }
+
+    /// Sets that of the prototype at a place.
+    pub(crate) fn set(&mut self, place: usize, number: u16) {
+        let [low, high] = &mut self.0;
+        let half = if place < 4 { low } else { high };
+        let at = place % 4 * 16;
+        *half = *half & !(0xffff << at) | u64::from(number) << at;
+    }
+
+    /// How far a number is from each, in the order 0, 2, 4, 6 and 1, 3, 5, 7.
+    #[inline(always)]
+    fn off(self, number: f32) -> [f32x4; 2] {
+        let [low, high] = self.0;
+        // Two of them in each of four lanes, the lower half first on any processor.
+        let turned = if cfg!(target_endian = "big") { 32 } else { 0 };
+        let two: u32x4 = cast([low.rotate_left(turned), high.rotate_left(turned)]);
+        let number = f32x4::splat(number);
+        let off = |met: u32x4| (number - cast::<u32x4, f32x4>(met)).abs();
+        [off(two << 16), off(two & u32x4::splat(0xffff_0000))]
+    }
+
+    /// Puts a number before all, in the place of the one where the lanes that are moved end.
+    #[inline(always)]
+    fn put_first(&mut self, number: u16, moved: [u64; 2]) {
+        let [low, high] = self.0;
+        let along = [low << 16 | u64::from(number), high << 16 | low >> 48];
+        let put = |old: u64, new: u64, moved: u64| old ^ (old ^ new) & moved;
+        self.0 = [
+            put(low, along[0], moved[0]),
+            put(high, along[1], moved[1]),
+        ];
+    }
+}
+
+/// The lanes up to each place.
+const MOVED: [[u64; 2]; PROTOTYPES] = {
+    let mut moved = [[0; 2]; PROTOTYPES];
+    let mut place = 0;
+    while place < PROTOTYPES {
+        let bits = (1_u128 << (16 * (place + 1))) - 1;
+        moved[place] = [bits as u64, (bits >> 64) as u64];
+        place += 1;
+    }
+    moved
+};
 
 /// The states met, the last one first: each number of all of them side by side, so that all are compared at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
-    pub(crate) met: [[u16; LANES]; NUMBERS],
+    pub(crate) met: [Row; NUMBERS],
 }
 
 impl Default for Novelty {
     fn default() -> Self {
         Self {
-            met: [[NONE; LANES]; NUMBERS],
+            met: [Row::NONE; NUMBERS],
         }
     }
 }
@@ -89,14 +148,6 @@ fn upper(x: f32) -> u16 {
     (x.to_bits().wrapping_add(0x8000) >> 16) as u16
 }
 
-/// How far a number is from that of each prototype.
-#[inline(always)]
-fn off(number: f32, met: &[u16; LANES]) -> [f32x4; 2] {
-    let [a, b, c, d, e, f, g, h] = met.map(|half| f32::from_bits(u32::from(half) << 16));
-    let number = f32x4::splat(number);
-    [[a, b, c, d], [e, f, g, h]].map(|met| (number - f32x4::from(met)).abs())
-}
-
 /// The larger ones. What is no number is none in both.
 #[inline(always)]
 fn farther([one, two]: [f32x4; 2], [three, four]: [f32x4; 2]) -> [f32x4; 2] {
@@ -115,12 +166,12 @@ impl Novelty {
         let [one, two, three, four, five, six] = &self.met;
         // The largest share of one width is the share of the largest.
         let values = farther(
-            farther(off(state[0], one), off(quick, two)),
-            farther(off(middle, three), off(slow, four)),
+            farther(one.off(state[0]), two.off(quick)),
+            farther(three.off(middle), four.off(slow)),
         );
         let livelinesses = farther(
-            share(off(lively, five), range.lively[0]),
-            share(off(livelier, six), range.lively[1]),
+            share(five.off(lively), range.lively[0]),
+            share(six.off(livelier), range.lively[1]),
         );
         let (nearest, place) = least(farther(share(values, highest - lowest), livelinesses));
         // Whether it is a state that is known cannot be guessed: there is no branch on it.
@@ -128,75 +179,36 @@ impl Novelty {
         let place = select_unpredictable(known, place, PROTOTYPES as u8 - 1);
         let mut state = state.map(upper);
         for (number, met) in state.iter_mut().zip(&self.met) {
-            let met = met.get(usize::from(place)).copied().unwrap_or(NONE);
-            *number = select_unpredictable(known, met, *number);
+            *number = select_unpredictable(known, met.get(usize::from(place)), *number);
         }
         let first = nearest == f32::INFINITY;
         let nearest = if first { 0.0 } else { smaller(nearest, FAR) };
         (nearest, Meeting { place, state })
     }
 
-    /// Takes in what was met: puts its state before all, in the place of the one that was there. Eight numbers of sixteen bits
-    /// are two of sixty-four, which are moved along by shifts.
+    /// Takes in what was met: puts its state before all, in the place of the one that was there.
     #[inline(always)]
     pub(super) fn learn(&mut self, meeting: Meeting) {
-        let moved = MOVED
-            .get(usize::from(meeting.place))
-            .copied()
-            .unwrap_or_default();
-        for (numbers, first) in self.met.iter_mut().zip(meeting.state) {
-            let [low, high] = joined(numbers);
-            let along = [low << 16 | u64::from(first), high << 16 | low >> 48];
-            let put = |old: u64, new: u64, moved: u64| old ^ (old ^ new) & moved;
-            *numbers = parted([
-                put(low, along[0], moved[0]),
-                put(high, along[1], moved[1]),
-            ]);
+        let place = usize::from(meeting.place);
+        let moved = MOVED.get(place).copied().unwrap_or_default();
+        for (row, number) in self.met.iter_mut().zip(meeting.state) {
+            row.put_first(number, moved);
         }
     }
 }
 
-/// The lanes up to each place.
-const MOVED: [[u64; 2]; PROTOTYPES] = {
-    let mut moved = [[0; 2]; PROTOTYPES];
-    let mut place = 0;
-    while place < PROTOTYPES {
-        let bits = (1_u128 << (16 * (place + 1))) - 1;
-        moved[place] = [bits as u64, (bits >> 64) as u64];
-        place += 1;
-    }
-    moved
-};
-
-/// Eight numbers in two.
-#[inline(always)]
-fn joined([a, b, c, d, e, f, g, h]: &[u16; LANES]) -> [u64; 2] {
-    [[*a, *b, *c, *d], [*e, *f, *g, *h]].map(|four| {
-        let [a, b, c, d] = four.map(u64::from);
-        a | b << 16 | c << 32 | d << 48
-    })
-}
-
-/// Two numbers as eight.
-#[inline(always)]
-fn parted(two: [u64; 2]) -> [u16; LANES] {
-    let [[a, b, c, d], [e, f, g, h]] =
-        two.map(|x| [x as u16, (x >> 16) as u16, (x >> 32) as u16, (x >> 48) as u16]);
-    [a, b, c, d, e, f, g, h]
-}
-
-/// The least of all, and its place: the first, if there are more. What is no number is as far as can be.
+/// The least of all, in the order of [`Row::off`], and its place: the first, if there are more. What is no number is as far as can be.
 #[inline(always)]
 fn least(distances: [f32x4; 2]) -> (f32, u8) {
     let far = f32x4::splat(f32::INFINITY);
-    let [low, high] = distances.map(|half| half.simd_lt(far).select(half, far));
-    let [one, two, three, four] = low.fast_min(high).to_array();
+    let [even, odd] = distances.map(|half| half.simd_lt(far).select(half, far));
+    let [one, two, three, four] = even.fast_min(odd).to_array();
     let least = smaller(smaller(one, two), smaller(three, four));
-    let equal = |half: f32x4| half.simd_eq(f32x4::splat(least)).to_bitmask();
-    (
-        least,
-        (equal(low) | equal(high) << 4).trailing_zeros() as u8,
-    )
+    let first = |half: f32x4| {
+        let equal = half.simd_eq(f32x4::splat(least)).to_bitmask();
+        2 * equal.trailing_zeros()
+    };
+    (least, smaller(first(even), first(odd) + 1) as u8)
 }
 
 /// What a difference is multiplied by to be a share of that width.

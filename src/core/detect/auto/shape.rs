@@ -66,12 +66,12 @@ pub(crate) fn count(varied: u32) -> u32 {
 }
 
 impl Shape {
-    /// The state after the reading `y`, with the mean changes after it; its distance from the usual, and in what.
+    /// The state after the reading `y`, with the mean changes after it in the first two lanes; its distance from the usual, and in what.
     #[inline(always)]
     pub(crate) fn next(
         mut self,
         y: f64,
-        lively: [f32; 2],
+        lively: f32x4,
         noise: f32,
         varied: u32,
     ) -> (Self, f32, Deviations) {
@@ -83,12 +83,16 @@ impl Shape {
         {
             *mean += rate * (y - *mean);
         }
-        self.lively = lively;
+        let [quick, slow, ..] = lively.to_array();
+        self.lively = [quick, slow];
         if varied <= BEGIN {
             return (self, 0.0, NONE);
         }
         let [quick, middle, slow] = self.means;
-        let log = |lively: f32| libm::logf(lively + LIFELESS * noise + f32::MIN_POSITIVE);
+        let alive =
+            lively + f32x4::splat(LIFELESS * noise) + f32x4::splat(f32::MIN_POSITIVE);
+        let [lively, livelier, ..] = alive.to_array();
+        let [lively, livelier] = [lively, livelier].map(libm::logf);
         let farthest = f32x4::splat(STATE_FARTHEST);
         let courses = [
             (y - quick) as f32,
@@ -96,7 +100,7 @@ impl Shape {
             (middle - slow) as f32,
             (slow - self.centre) as f32,
         ];
-        let livelinesses = [log(self.lively[0]), log(self.lively[1]), 0.0, 0.0];
+        let livelinesses = [lively, livelier, 0.0, 0.0];
         let features = [courses, livelinesses].map(|each| within(f32x4::from(each), farthest));
         let n = varied - BEGIN;
         if n == 1 {
