@@ -30,3 +30,39 @@ pub(super) fn positive(x: f32x4) -> f32x4 {
 pub(super) fn larger(x: f32x4, y: f32x4) -> f32x4 {
     x.fast_max(y)
 }
+
+/// As [`within`], where hardly anything is farther: nothing that follows waits for it.
+#[inline(always)]
+pub(super) fn mostly_within(x: f32x4, most: f32x4) -> f32x4 {
+    if x.abs().simd_le(most).to_bitmask() == ALL {
+        x
+    } else {
+        rarely_within(x, most)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn rarely_within(x: f32x4, most: f32x4) -> f32x4 {
+    within(x, most)
+}
+
+/// As [`flushed`], of numbers that are not negative and hardly ever too small or too large: nothing that follows waits for it.
+#[inline(always)]
+pub(super) fn mostly_flushed(x: f32x4) -> f32x4 {
+    let fits = x.simd_ge(f32x4::splat(SMALLEST)) & x.simd_le(f32x4::splat(STATE_FARTHEST));
+    if (fits | x.simd_eq(f32x4::splat(0.0))).to_bitmask() == ALL {
+        x
+    } else {
+        rarely_flushed(x)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn rarely_flushed(x: f32x4) -> f32x4 {
+    flushed(x)
+}
+
+/// The mask of a condition that holds for all.
+pub(super) const ALL: u32 = 0b1111;

@@ -6,7 +6,7 @@ use super::super::Oddity;
 use super::constants::{
     COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, SETTLED,
 };
-use super::lanes::{flushed as flushed_each, within};
+use super::lanes::{ALL, flushed as flushed_each, mostly_within, within};
 use super::STATE_FARTHEST;
 
 /// Features of a signal.
@@ -101,14 +101,14 @@ impl Shape {
             (slow - self.centre) as f32,
         ];
         let livelinesses = [lively, livelier, 0.0, 0.0];
-        let features = [courses, livelinesses].map(|each| within(f32x4::from(each), farthest));
+        let features = [courses, livelinesses].map(|each| mostly_within(f32x4::from(each), farthest));
         let n = varied - BEGIN;
         if n == 1 {
             self.usual = joined(features);
             (self.usual[LEVEL], self.centre) = (0.0, slow);
             return (self, 0.0, NONE);
         }
-        let (usual, spread) = (parted(&self.usual), parted(&self.spread));
+        let (usual, spread) = (parted(&self.usual, 0.0), parted(&self.spread, 1.0));
         let [courses, livelinesses] = features;
         let off = [courses - usual[0], livelinesses - usual[1]];
         let deviations = [deviations(off[0], spread[0]), deviations(off[1], spread[1])];
@@ -117,7 +117,7 @@ impl Shape {
         let [five, six, ..] = squares[1];
         let distance = (one + two + three + four + five + six).sqrt();
         let taught = if n > SETTLED && distance > FEATURE_CLIP {
-            FEATURE_CLIP / distance
+            clip(distance)
         } else {
             1.0
         };
@@ -135,13 +135,20 @@ impl Shape {
     }
 }
 
-/// Features in lanes.
+/// What counts of so large a distance. Apart, so that what is seldom asked is not divided all the same.
+#[cold]
+#[inline(never)]
+fn clip(distance: f32) -> f32 {
+    FEATURE_CLIP / distance
+}
+
+/// Features in lanes, and what stands in those that are nobody's.
 #[inline(always)]
-fn parted(features: &[f32; FEATURES]) -> [f32x4; 2] {
+fn parted(features: &[f32; FEATURES], rest: f32) -> [f32x4; 2] {
     let [one, two, three, four, five, six] = *features;
     [
         f32x4::from([one, two, three, four]),
-        f32x4::from([five, six, 0.0, 0.0]),
+        f32x4::from([five, six, rest, rest]),
     ]
 }
 
@@ -155,8 +162,19 @@ fn joined(lanes: [f32x4; 2]) -> [f32; FEATURES] {
 /// How many standard deviations features are off, whose mean deviations are `spread`.
 #[inline(always)]
 fn deviations(off: f32x4, spread: f32x4) -> f32x4 {
+    let known = off / (f32x4::splat(NORMAL) * spread);
+    if known.abs().simd_le(f32x4::splat(FAR)).to_bitmask() == ALL {
+        known
+    } else {
+        far_deviations(off, spread, known)
+    }
+}
+
+/// As above, where a feature is far off, or has had no deviation.
+#[cold]
+#[inline(never)]
+fn far_deviations(off: f32x4, spread: f32x4, known: f32x4) -> f32x4 {
     let (zero, far) = (f32x4::splat(0.0), f32x4::splat(FAR));
     let unknown = off.simd_eq(zero).select(zero, far);
-    let known = within(off / (f32x4::splat(NORMAL) * spread), far);
-    spread.simd_gt(zero).select(known, unknown)
+    spread.simd_gt(zero).select(within(known, far), unknown)
 }
