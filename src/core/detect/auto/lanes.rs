@@ -33,8 +33,8 @@ pub(super) fn larger(x: f32x4, y: f32x4) -> f32x4 {
 
 /// As [`within`], where hardly anything is farther: nothing that follows waits for it.
 #[inline(always)]
-pub(super) fn mostly_within(x: f32x4, most: f32x4) -> f32x4 {
-    if x.abs().simd_le(most).to_bitmask() == ALL {
+pub(super) fn mostly_within(x: [f32x4; 2], most: f32x4) -> [f32x4; 2] {
+    if all_within(x, most) {
         x
     } else {
         rarely_within(x, most)
@@ -43,8 +43,14 @@ pub(super) fn mostly_within(x: f32x4, most: f32x4) -> f32x4 {
 
 #[cold]
 #[inline(never)]
-fn rarely_within(x: f32x4, most: f32x4) -> f32x4 {
-    within(x, most)
+fn rarely_within(x: [f32x4; 2], most: f32x4) -> [f32x4; 2] {
+    x.map(|x| within(x, most))
+}
+
+/// Whether all are from `-most` to `most`; what is no number is not.
+#[inline(always)]
+pub(super) fn all_within([one, two]: [f32x4; 2], most: f32x4) -> bool {
+    (one.abs().simd_le(most) & two.abs().simd_le(most)).to_bitmask() == ALL
 }
 
 /// As [`flushed`], of numbers that are not negative and hardly ever too small or too large: nothing that follows waits for it.
@@ -65,4 +71,4 @@ fn rarely_flushed(x: f32x4) -> f32x4 {
 }
 
 /// The mask of a condition that holds for all.
-pub(super) const ALL: u32 = 0b1111;
+const ALL: u32 = 0b1111;

@@ -34,7 +34,8 @@ pub use self::climb::Climb;
 pub(crate) use self::constants::PROTOTYPES;
 use self::constants::{
     BELIEF_RATE, BEYOND, FAST_RATE, LIVELY_QUICK, LIVELY_SLOW, LONG_RATE, LONG_TIME, NOISE_RATE,
-    NOVELTY_WARMUP, PEAK_RATE, RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME, WARMUP,
+    NOVELTY_WARMUP, PEAK_RATE, RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME,
+    WARMUP,
 };
 pub use self::control::Control;
 use self::control::EXPERTS;
@@ -44,8 +45,9 @@ use self::novelty::Meeting;
 pub use self::novelty::{Novelty, Range};
 pub(crate) use self::odds::LARGEST_ROOT;
 pub use self::odds::Odds;
+use self::season::Bin;
+pub(crate) use self::season::Cycle;
 pub use self::season::Season;
-use self::season::{Bin, bin_at};
 use self::shape::Deviations;
 pub use self::shape::Shape;
 use super::{
@@ -363,7 +365,7 @@ impl Auto {
         let elapsed = previous.map_or(0.0, |previous| reading.at.since(previous.at).max(0) as f32);
         let interval = self.cadence(elapsed);
 
-        let index = bin_at(reading.at, self.season);
+        let index = profile.cycle.bin_at(reading.at, self.season);
         let bin = self.profile.get(index);
         let (from_profile, from_recent) = (y - f64::from(bin.value), y - old.recent);
         let seasonal = bin.known() && old.errors[0] < old.errors[1];

@@ -67,10 +67,7 @@ impl Row {
         let [low, high] = self.0;
         let along = [low << 16 | u64::from(number), high << 16 | low >> 48];
         let put = |old: u64, new: u64, moved: u64| old ^ (old ^ new) & moved;
-        self.0 = [
-            put(low, along[0], moved[0]),
-            put(high, along[1], moved[1]),
-        ];
+        self.0 = [put(low, along[0], moved[0]), put(high, along[1], moved[1])];
     }
 }
 

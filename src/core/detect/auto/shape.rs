@@ -3,11 +3,11 @@
 use wide::f32x4;
 
 use super::super::Oddity;
+use super::STATE_FARTHEST;
 use super::constants::{
     COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, SETTLED,
 };
-use super::lanes::{ALL, flushed as flushed_each, mostly_within, within};
-use super::STATE_FARTHEST;
+use super::lanes::{all_within, flushed as flushed_each, mostly_within, within};
 
 /// Features of a signal.
 const FEATURES: usize = 6;
@@ -89,8 +89,7 @@ impl Shape {
             return (self, 0.0, NONE);
         }
         let [quick, middle, slow] = self.means;
-        let alive =
-            lively + f32x4::splat(LIFELESS * noise) + f32x4::splat(f32::MIN_POSITIVE);
+        let alive = lively + f32x4::splat(LIFELESS * noise) + f32x4::splat(f32::MIN_POSITIVE);
         let [lively, livelier, ..] = alive.to_array();
         let [lively, livelier] = [lively, livelier].map(libm::logf);
         let farthest = f32x4::splat(STATE_FARTHEST);
@@ -101,7 +100,7 @@ impl Shape {
             (slow - self.centre) as f32,
         ];
         let livelinesses = [lively, livelier, 0.0, 0.0];
-        let features = [courses, livelinesses].map(|each| mostly_within(f32x4::from(each), farthest));
+        let features = mostly_within([courses, livelinesses].map(f32x4::from), farthest);
         let n = varied - BEGIN;
         if n == 1 {
             self.usual = joined(features);
@@ -111,7 +110,7 @@ impl Shape {
         let (usual, spread) = (parted(&self.usual, 0.0), parted(&self.spread, 1.0));
         let [courses, livelinesses] = features;
         let off = [courses - usual[0], livelinesses - usual[1]];
-        let deviations = [deviations(off[0], spread[0]), deviations(off[1], spread[1])];
+        let deviations = deviations(off, spread);
         let squares = deviations.map(|each| (each * each).to_array());
         let [one, two, three, four] = squares[0];
         let [five, six, ..] = squares[1];
@@ -161,20 +160,25 @@ fn joined(lanes: [f32x4; 2]) -> [f32; FEATURES] {
 
 /// How many standard deviations features are off, whose mean deviations are `spread`.
 #[inline(always)]
-fn deviations(off: f32x4, spread: f32x4) -> f32x4 {
-    let known = off / (f32x4::splat(NORMAL) * spread);
-    if known.abs().simd_le(f32x4::splat(FAR)).to_bitmask() == ALL {
+fn deviations(off: [f32x4; 2], spread: [f32x4; 2]) -> [f32x4; 2] {
+    let ([off1, off2], [spread1, spread2]) = (off, spread);
+    let normal = f32x4::splat(NORMAL);
+    let known = [off1 / (normal * spread1), off2 / (normal * spread2)];
+    if all_within(known, f32x4::splat(FAR)) {
         known
     } else {
-        far_deviations(off, spread, known)
+        far_deviations([(off1, spread1), (off2, spread2)])
     }
 }
 
 /// As above, where a feature is far off, or has had no deviation.
 #[cold]
 #[inline(never)]
-fn far_deviations(off: f32x4, spread: f32x4, known: f32x4) -> f32x4 {
+fn far_deviations(features: [(f32x4, f32x4); 2]) -> [f32x4; 2] {
     let (zero, far) = (f32x4::splat(0.0), f32x4::splat(FAR));
-    let unknown = off.simd_eq(zero).select(zero, far);
-    spread.simd_gt(zero).select(within(known, far), unknown)
+    features.map(|(off, spread)| {
+        let unknown = off.simd_eq(zero).select(zero, far);
+        let known = within(off / (f32x4::splat(NORMAL) * spread), far);
+        spread.simd_gt(zero).select(known, unknown)
+    })
 }
