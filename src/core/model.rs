@@ -458,17 +458,14 @@ impl Model {
                 more.streak.end();
             }
         }
-        self.count(reading);
+        self.sum_up(reading);
         if !explain && self.passes(reading, profile, outcome) {
             outcome.is_plain = newest.is_some() && !profile.listens();
             self.learn(reading, false, profile, None);
         } else {
             self.judge_with_look(key, reading, profile, explain, outcome);
         }
-        self.last = Last::new(outcome.verdict, outcome.score());
-        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
-            recent.push(reading);
-        }
+        self.count(reading, outcome);
     }
 
     /// Judges a reading, and learns it.
@@ -678,10 +675,8 @@ impl Model {
         self.more.as_mut()?.scores.as_mut()?.get_mut(index)
     }
 
-    /// Takes a reading into what is told of all. No detector goes by it: it comes before they are asked, so that its divisions
-    /// are done beside theirs and nothing waits for them.
-    #[inline(always)]
-    fn count(&mut self, reading: Reading) {
+    /// Counts a reading that was judged.
+    fn count(&mut self, reading: Reading, outcome: &Outcome) {
         self.readings = match self.readings.checked_add(1) {
             Some(readings) => readings,
             None => {
@@ -690,9 +685,19 @@ impl Model {
             }
         };
         self.first.get_or_insert(reading.at);
+        self.last = Last::new(outcome.verdict, outcome.score());
+        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
+            recent.push(reading);
+        }
+    }
+
+    /// Takes a reading into the mean and the deviation of all. No detector goes by them: it comes before they are asked, so that
+    /// its divisions are done beside theirs and nothing waits for them.
+    #[inline(always)]
+    fn sum_up(&mut self, reading: Reading) {
         // Welford 1962, with the mean square instead of the sum of squares: it stays in range, and what it forgets of a
         // sensor of many millions of readings in single precision is a change that nobody would see.
-        let n = self.readings() as f64;
+        let n = self.readings().saturating_add(1) as f64;
         let distance = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
         self.mean = (self.mean + distance / n).clamp(f64::MIN, f64::MAX);
         let rest = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
