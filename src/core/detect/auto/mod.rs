@@ -40,7 +40,7 @@ use self::constants::{
 pub use self::control::Control;
 use self::control::EXPERTS;
 pub(crate) use self::control::{MOST_LIFTED, Pace};
-use self::lanes::{flushed as flushed_each, larger as larger_each, positive};
+use self::lanes::{flushed as flushed_each, larger as larger_each, of_the_lesser, positive};
 use self::novelty::Meeting;
 pub use self::novelty::{Novelty, Range};
 pub(crate) use self::odds::LARGEST_ROOT;
@@ -368,9 +368,14 @@ impl Auto {
         let index = profile.cycle.bin_at(reading.at, self.season);
         let bin = self.profile.get(index);
         let (from_profile, from_recent) = (y - f64::from(bin.value), y - old.recent);
-        let seasonal = bin.known() && old.errors[0] < old.errors[1];
+        let seasonal = bin.known() & (old.errors[0] < old.errors[1]);
         let off = either(seasonal, from_profile, from_recent);
-        let error = off.abs() as f32;
+        let offs = [from_profile, from_recent].map(|off| off.abs() as f32);
+        let error = if bin.known() {
+            of_the_lesser(old.errors, offs)
+        } else {
+            offs[1]
+        };
         let own = bin.own(old.noise);
         // Errors count in the noise of their bin, half-way: it is not known as well as the sensor's.
         let scaled = if old.noise > 0.0 && own > 0.0 {
@@ -379,7 +384,6 @@ impl Auto {
             1.0
         };
         let change = (y - old.last).abs() as f32;
-        let offs = [from_profile, from_recent].map(|off| off.abs() as f32);
         let means = old.means(change, offs, share);
         let errors = if bin.known() {
             let [.., by_profile, by_recent] = means.to_array();

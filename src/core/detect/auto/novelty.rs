@@ -159,7 +159,10 @@ impl Novelty {
         let [lively, livelier] = shape.lively;
         let state = [y as f32, quick, middle, slow, lively, livelier];
         let [lowest, highest] = range.values;
-        let share = |off: [f32x4; 2], width| off.map(|off| off * f32x4::splat(per(width)));
+        let [lively_range, livelier_range] = range.lively;
+        let widths = [highest - lowest, lively_range, livelier_range, 0.0];
+        let [wide, one_wide, other_wide, _] = per(widths.into()).to_array();
+        let share = |off: [f32x4; 2], per| off.map(|off| off * f32x4::splat(per));
         let [one, two, three, four, five, six] = &self.met;
         // The largest share of one width is the share of the largest.
         let values = farther(
@@ -167,10 +170,10 @@ impl Novelty {
             farther(three.off(middle), four.off(slow)),
         );
         let livelinesses = farther(
-            share(five.off(lively), range.lively[0]),
-            share(six.off(livelier), range.lively[1]),
+            share(five.off(lively), one_wide),
+            share(six.off(livelier), other_wide),
         );
-        let (nearest, place) = least(farther(share(values, highest - lowest), livelinesses));
+        let (nearest, place) = least(farther(share(values, wide), livelinesses));
         // Whether it is a state that is known cannot be guessed: there is no branch on it.
         let known = nearest <= RADIUS;
         let place = select_unpredictable(known, place, PROTOTYPES as u8 - 1);
@@ -208,9 +211,12 @@ fn least(distances: [f32x4; 2]) -> (f32, u8) {
     (least, smaller(first(even), first(odd) + 1) as u8)
 }
 
-/// What a difference is multiplied by to be a share of that width.
-fn per(width: f32) -> f32 {
-    if width > 0.0 { 1.0 / width } else { 0.0 }
+/// What differences are multiplied by to be shares of those widths.
+#[inline(always)]
+fn per(widths: f32x4) -> f32x4 {
+    let zero = f32x4::splat(0.0);
+    let per = f32x4::splat(1.0) / widths;
+    widths.simd_gt(zero).select(per, zero)
 }
 
 #[cfg(test)]
