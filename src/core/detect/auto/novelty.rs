@@ -72,16 +72,20 @@ impl Row {
 }
 
 /// The lanes up to each place.
-const MOVED: [[u64; 2]; PROTOTYPES] = {
-    let mut moved = [[0; 2]; PROTOTYPES];
-    let mut place = 0;
-    while place < PROTOTYPES {
-        let bits = (1_u128 << (16 * (place + 1))) - 1;
-        moved[place] = [bits as u64, (bits >> 64) as u64];
-        place += 1;
-    }
-    moved
-};
+const MOVED: [[u64; 2]; PROTOTYPES] = [
+    up_to(0),
+    up_to(1),
+    up_to(2),
+    up_to(3),
+    up_to(4),
+    up_to(5),
+    up_to(6),
+];
+
+const fn up_to(place: u32) -> [u64; 2] {
+    let bits = (1_u128 << (16 * (place + 1))) - 1;
+    [bits as u64, (bits >> 64) as u64]
+}
 
 /// The states met, the last one first: each number of all of them side by side, so that all are compared at once.
 #[derive(Clone, Debug, PartialEq)]
