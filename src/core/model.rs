@@ -482,41 +482,24 @@ impl Model {
             }
         }
         self.sum_up(reading);
-        if !explain && self.passes(reading, profile, outcome) {
-            outcome.is_plain = newest.is_some() && !profile.listens();
-            self.learn(reading, false, profile, None);
-        } else {
-            self.judge_with_look(key, reading, profile, explain, outcome);
-        }
-        self.count(reading, outcome);
-    }
-
-    /// Judges a reading, and learns it.
-    #[inline(always)]
-    fn judge_with_look(
-        &mut self,
-        key: &[u8],
-        reading: Reading,
-        profile: &Profile,
-        explain: bool,
-        outcome: &mut Outcome,
-    ) {
+        let passed = !explain && self.passes(reading, profile, outcome);
         // Seen in place: it is too large to be moved about.
         let seen;
         let look = match self.more.as_ref().and_then(|more| more.auto.as_ref()) {
-            Some(auto) => {
-                seen = auto.look(reading, self.newest, profile);
+            Some(auto) if !passed => {
+                seen = auto.look(reading, newest, profile);
                 Some(&seen)
             }
-            None => None,
+            _ => None,
         };
-        if explain || !self.grade_by_all(reading, profile, look, outcome) {
-            self.score_by_all(key, reading, profile, outcome);
+        if passed || !explain && self.grade_by_all(reading, profile, look, outcome) {
+            outcome.is_plain = newest.is_some() && !profile.listens();
         } else {
-            outcome.is_plain = self.newest.is_some() && !profile.listens();
+            self.score_by_all(key, reading, profile, outcome);
         }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
         self.learn(reading, anomalous, profile, look);
+        self.count(reading, outcome);
     }
 
     /// Whether `auto` judges alone while nothing is the matter, and found nothing: then it has taken the reading in already.
