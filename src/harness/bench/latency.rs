@@ -22,7 +22,7 @@ use crate::stop::Stop;
 /// Readings a second, and one in how many is an anomaly: hundreds of alerts, rare among the readings. Prime, so that all
 /// sensors have their turn; and none that comes out, but for a reading, where a sensor has its next turn: an alert that tells of the end
 /// of one anomaly, which ours write, would each time wake whoever waits just before the next is told of.
-const RATES: [(usize, usize); 3] = [(1_000, 11), (10_000, 101), (50_000, 499)];
+const RATES: [(usize, usize); 3] = [(1_000, 13), (10_000, 101), (50_000, 499)];
 const SECONDS: usize = 8;
 /// Batches a second.
 const TICKS: usize = 1000;
@@ -206,5 +206,22 @@ impl Watcher {
             }
         }
         Ok(heard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RATES, TICKS};
+
+    /// Sensors, unless told otherwise.
+    const FLEET: usize = 3200;
+
+    #[test]
+    fn the_end_of_an_anomaly_is_not_told_right_before_the_next_one() {
+        for (rate, every) in RATES {
+            let (batch, until_next) = (rate / TICKS, every - FLEET % every);
+            assert!(until_next > batch, "{rate}: {until_next} readings before");
+            assert_eq!((2..every).find(|n| every % n == 0), None, "{every}");
+        }
     }
 }
