@@ -378,6 +378,31 @@ fn a_rule_that_comes_later_holds_for_sensors_that_are_silent_already_from_then_o
 const ONLY_LATER: &str = "* auto off critical 1000000";
 
 #[test]
+fn what_was_sent_while_no_rule_asked_neither_fires_nor_is_forgotten_when_one_does_again() {
+    let server = Server::start();
+    set(&server, &format!("* nodata 600000 {ONLY}"));
+    set(&server, "e* expire 600000");
+    let send = || {
+        for key in ["s", "e"] {
+            add(&server, key, 1.0);
+        }
+    };
+    send();
+    assert_eq!(count(&server, "timed_sensors"), 2);
+    set(&server, "* nodata off");
+    set(&server, "e* expire off");
+    send();
+    set(&server, "e* expire 600000");
+    set(&server, "* nodata 600000");
+    // All are looked for before any is looked at.
+    set(&server, "probe nodata 1");
+    add(&server, "probe", 1.0);
+    fires(&server);
+    assert_eq!(alerts(&server), [("firing".into(), "probe".into())]);
+    assert_eq!(int(&server.cmd(&["EXISTS", "s", "e"])), 2);
+}
+
+#[test]
 fn timers_follow_a_sensor_where_it_goes() {
     let server = Server::start();
     set(&server, &format!("* nodata 600000 {ONLY}"));

@@ -404,7 +404,9 @@ impl Model {
     fn take_on(&mut self, profile: &Profile) {
         self.fit(profile);
         if !profile.listens() {
+            // When rules ask again, its time begins anew: that of its timer was one of an arrival.
             self.set_arrived(Timestamp::ZERO);
+            self.set_timer(0);
         }
         if profile.recent > 0 {
             self.recent

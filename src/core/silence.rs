@@ -459,6 +459,17 @@ mod tests {
     }
 
     #[test]
+    fn what_arrives_while_nobody_asks_ends_the_time_of_the_arrival_before() {
+        let mut server = Server::new(ON);
+        server.reads(0, 20.0);
+        server.sensor.model.set_timer(7);
+        server.sensor.set("nodata off");
+        server.reads(1000, 20.0);
+        let model = &server.sensor.model;
+        assert_eq!((model.arrived, model.timer), (Timestamp::ZERO, 0));
+    }
+
+    #[test]
     fn switched_on_where_no_arrival_is_known_it_counts_from_then() {
         let mut server = Server::new("max 28");
         server.reads(0, 20.0);
