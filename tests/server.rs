@@ -45,6 +45,7 @@ mod limits;
 mod loading;
 mod long_runs;
 mod memory;
+mod newer;
 mod once;
 mod open_episodes;
 mod order;

@@ -35,8 +35,9 @@ impl Key {
 
     /// Whether it has a time at which it expires.
     pub(crate) fn expires(&self) -> bool {
-        // SAFETY: a key we hold open; null has no such time.
-        !self.0.is_null()
+        // Redis 8.2 ends if it is asked that of a key that is yet to be written.
+        // SAFETY: a key we hold open, which there is.
+        !self.is_empty()
             && unsafe { api!(RedisModule_GetExpire(self.0)) }
                 != raw::mstime_t::from(raw::REDISMODULE_NO_EXPIRE)
     }
