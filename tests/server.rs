@@ -64,6 +64,7 @@ mod samples_series;
 mod series;
 mod settings;
 mod shapes;
+mod short_cuts;
 mod silence;
 mod stored;
 mod tls;

@@ -11,13 +11,17 @@
 
 use std::ptr;
 
+use anomaly_core::release::{LOOKED_AT, Releases};
 use redis_module::raw;
 
-use crate::server::{Ctx, Flags, OK, api};
+use crate::server::{Ctx, Flags, OK, api, is_one_of};
 use crate::state::{State, with};
 
-/// Redis 7.2 to 8.2 and Valkey 8 (which says that it is Redis 7.2) begin replication as described.
-const NEWEST_KNOWN: (u32, u32) = (8, 2);
+/// These begin replication as described: besides those that all of the module goes by, one more of Redis.
+const ALIKE: Releases = Releases {
+    redis: (7, 2)..=(8, 2),
+    ..LOOKED_AT
+};
 
 /// What is known of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +105,7 @@ impl Audience {
 
     #[cold]
     fn find_out(ctx: Ctx) -> Self {
-        let unlike = with(|state| state.cluster) || crate::server::version() > NEWEST_KNOWN;
+        let unlike = with(|state| state.cluster) || !is_one_of(&ALIKE);
         let audience = if unlike { Self::Somebody } else { ask(ctx) };
         with(|state| state.audience = audience);
         audience

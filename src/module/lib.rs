@@ -85,6 +85,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 /// Everything the module registers, in the order the server wants it.
 fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
     server::check_version()?;
+    server::find_out_release(ctx);
     state::init(ctx);
     datatype::register(ctx)?;
     settings::register(ctx, args)?;
