@@ -126,7 +126,7 @@ impl Due {
                 follow(ctx, Situation::of(ctx), given, taken, outcome);
                 Ok(())
             }
-            Err(error) => broken(ctx, given, error.clone()),
+            Err(error) => broken(ctx, given, false, error.clone()),
         }
     }
 }

@@ -50,6 +50,14 @@ impl Key {
             }
     }
 
+    /// Deletes what is there, without an event of a deletion.
+    pub(crate) fn delete(self) {
+        if !self.0.is_null() {
+            // SAFETY: a key we hold open for writing; nothing else refers to its value.
+            unsafe { api!(RedisModule_DeleteKey(self.0)) };
+        }
+    }
+
     pub(crate) fn is_stream(&self) -> bool {
         // SAFETY: a key we hold open, or null, which counts as empty.
         unsafe { api!(RedisModule_KeyType(self.0)) == raw::REDISMODULE_KEYTYPE_STREAM as c_int }
