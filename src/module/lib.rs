@@ -100,5 +100,6 @@ fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
         env!("CARGO_PKG_VERSION"),
         effects::describe_archive(ctx)
     ));
+    server::say_if_not_looked_at(ctx);
     Ok(())
 }

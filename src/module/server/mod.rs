@@ -26,7 +26,7 @@ pub(crate) use entries::{Entries, Fields};
 pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
 pub(crate) use range::{Sample, Samples};
-pub(crate) use release::{find_out_release, is_looked_at, is_one_of};
+pub(crate) use release::{find_out_release, is_looked_at, is_one_of, say_if_not_looked_at};
 pub(crate) use strings::{Args, Argv, Constant, Event, OwnedStr, Str, borrowed};
 pub(crate) use user::User;
 

@@ -20,17 +20,20 @@ pub(crate) fn find_out_release(ctx: Ctx) {
         redis: redis.as_deref(),
         valkey: valkey.as_deref(),
     };
-    let release = *RELEASE.get_or_init(|| Release::told(version(), said));
-    let is_looked_at = is_one_of(&LOOKED_AT);
-    IS_LOOKED_AT.store(is_looked_at, Ordering::Relaxed);
-    if !is_looked_at {
+    RELEASE.get_or_init(|| Release::told(version(), said));
+    IS_LOOKED_AT.store(is_one_of(&LOOKED_AT), Ordering::Relaxed);
+}
+
+/// Says in the log if it is none that was looked at.
+pub(crate) fn say_if_not_looked_at(ctx: Ctx) {
+    if !is_looked_at() {
+        let which = match RELEASE.get().copied().flatten() {
+            Some(Release::Redis((major, minor))) => format!("Redis {major}.{minor}"),
+            Some(Release::Valkey((major, minor))) => format!("Valkey {major}.{minor}"),
+            None => "it does not say which".into(),
+        };
         ctx.notice(&format!(
-            "this server is newer than those that were looked at, or another one ({}): a reading costs more here than it must",
-            match release {
-                Some(Release::Redis((major, minor))) => format!("Redis {major}.{minor}"),
-                Some(Release::Valkey((major, minor))) => format!("Valkey {major}.{minor}"),
-                None => "it does not say which".into(),
-            }
+            "this server is newer than those that were looked at, or another one ({which}): a reading costs more here than it must"
         ));
     }
 }
