@@ -25,14 +25,15 @@ use super::entry::{Entry, Words, halves};
 use crate::server::{self, Ctx, Fields};
 use crate::state::State;
 
-/// Modules that do not call `RM_StreamAdd`: this one, RedisTimeSeries, RedisBloom, RediSearch, RedisJSON, and the one of
-/// `anomaly bench`. (Redis 8.0 has one of its own, which was not looked at.)
-const WITHOUT_STREAM_ADD: [&[u8]; 6] = [
+/// Modules that do not call `RM_StreamAdd`: this one, RedisTimeSeries, RedisBloom, RediSearch, RedisJSON, the one that Redis 8.0
+/// has in itself, and the one of `anomaly bench`.
+const WITHOUT_STREAM_ADD: [&[u8]; 7] = [
     b"anomaly",
     b"timeseries",
     b"bf",
     b"search",
     b"ReJSON",
+    b"vectorset",
     b"benchfloor",
 ];
 
