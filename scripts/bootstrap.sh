@@ -6,7 +6,7 @@
 #   default   Redis 7.4 with RedisTimeSeries, redis-cli, redis-benchmark; libclang for bindgen
 #   clang     only libclang (nothing to do where one with headers is installed)
 #   redis74   only Redis 7.4 with RedisTimeSeries
-#   redis6 redis7 redis8 redis82 valkey80 valkey81    the other servers the module is tested with
+#   redis6 redis7 redis8 redis82 valkey80 valkey81 valkey9    the other servers the module is tested with
 #   matrix    all of the above
 #
 #   BOOTSTRAP_CACHE=DIR        instead of .cache
@@ -249,8 +249,10 @@ fetch() { # the lists are split into words on purpose
     redis8) server redis8 trixie own redis redis-server redis-tools $NEWER ;;
     valkey80) server valkey80 bookworm-backports host valkey valkey-server valkey-tools ;;
     valkey81) server valkey81 trixie own valkey valkey-server valkey-tools $NEWER ;;
-    matrix) for each in default redis6 redis7 redis8 redis82 valkey80 valkey81; do fetch $each; done ;;
-    *) die "unknown part $1: default clang redis74 redis6 redis7 redis8 redis82 valkey80 valkey81 matrix" ;;
+    # testing: it moves on, to newer ones
+    valkey9) server valkey9 forky own valkey valkey-server valkey-tools $NEWER ;;
+    matrix) for each in default redis6 redis7 redis8 redis82 valkey80 valkey81 valkey9; do fetch $each; done ;;
+    *) die "unknown part $1: default clang redis74 redis6 redis7 redis8 redis82 valkey80 valkey81 valkey9 matrix" ;;
   esac
 }
 

@@ -1,17 +1,25 @@
-//! A server newer than all that the suite runs on takes readings in all the same.
+//! What servers do differently that are newer than all that the suite runs on: the module works there all the same.
 //!
-//! It is no part of the set-up: `make test-matrix` fetches it, and elsewhere the test runs where it has been fetched, and says so
-//! loudly where not.
+//! They are no part of the set-up: `make test-matrix` fetches them, and elsewhere the tests run where they have been fetched, and say
+//! so loudly where not.
 
-use anomaly_tests::{Server, args, fetched_server, field, int, text};
+use anomaly_tests::{Builder, Server, args, fetched_server, field, int, list, text};
+
+/// A server of that part of `scripts/bootstrap.sh`.
+fn newer(part: &str) -> Option<Builder> {
+    let Some(program) = fetched_server(part) else {
+        eprintln!("SKIPPED: {part} is not there (scripts/bootstrap.sh {part} fetches it)");
+        return None;
+    };
+    Some(Server::builder().program(program))
+}
 
 #[test]
 fn redis_8_2_takes_in_readings_of_new_sensors_and_of_such_as_expire() {
-    let Some(program) = fetched_server("redis82") else {
-        eprintln!("SKIPPED: redis82 is not there (scripts/bootstrap.sh redis82 fetches it)");
+    let Some(builder) = newer("redis82") else {
         return;
     };
-    let server = Server::builder().program(program).start();
+    let server = builder.start();
     assert!(server.info("server")["redis_version"].starts_with("8.2."));
     server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
     server.cmd(&["ANOMALY.WATCH", "SET", "raw"]);
@@ -24,7 +32,7 @@ fn redis_8_2_takes_in_readings_of_new_sensors_and_of_such_as_expire() {
         server.cmd(&["XADD", "raw", "*", "id", "d", "temp", "50"]);
     }
     let madd = server.cmd(&args!["ANOMALY.MADD", "s", 4000, 1, "new", 4000, 1]);
-    assert_eq!(anomaly_tests::list(&madd).len(), 2);
+    assert_eq!(list(&madd).len(), 2);
     let alerts = server.stream("anomaly:alerts");
     let sensors: Vec<&str> = alerts
         .iter()
@@ -41,5 +49,37 @@ fn redis_8_2_takes_in_readings_of_new_sensors_and_of_such_as_expire() {
     assert_eq!(["s", "sensor:d:temp", "new"].map(readings), [4, 3, 1]);
     assert_eq!(server.info("anomaly")["anomaly_archive_failures"], "0");
     let newest = server.cmd(&["TS.GET", "ts:{s}"]);
-    assert_eq!(int(&anomaly_tests::list(&newest)[0]), 4000);
+    assert_eq!(int(&list(&newest)[0]), 4000);
+}
+
+#[test]
+fn valkey_9_misses_silent_sensors_and_reads_what_streams_of_a_cluster_held_before() {
+    let Some(builder) = newer("valkey9") else {
+        return;
+    };
+    let server = builder.cluster().start();
+    let version = server.info("server")["valkey_version"].clone();
+    assert!(!version.starts_with("8."), "{version}");
+    server.cmd(&["ANOMALY.CONFIG", "SET", "s{1}", "nodata", "300"]);
+    server.cmd(&["ANOMALY.ADD", "s{1}", "*", "1"]);
+    server.wait_until("it is missed", || {
+        let open = list(&server.cmd(&["ANOMALY.ALERTS"]));
+        open.iter().any(|row| text(&field(row, "kind")) == "nodata")
+    });
+    for at in 1..=100 {
+        server.cmd(&args!["XADD", "raw{1}", format!("{at}-0"), "temp", at]);
+    }
+    server.cmd(&args![
+        "ANOMALY.WATCH",
+        "SET",
+        "raw*",
+        "KEY",
+        "r:{$tag}",
+        "FROM",
+        0
+    ]);
+    server.wait_until("all is read", || {
+        let info = server.cmd(&["ANOMALY.INFO", "r:{1}"]);
+        !anomaly_tests::is_nil(&info) && int(&field(&info, "readings")) == 100
+    });
 }

@@ -92,6 +92,22 @@ pub(super) fn read<T: Default>(
     }
 }
 
+/// Whether a call by which nothing is done is refused: its reply is an error then. Else there is none, or, on Valkey 9, one that
+/// says nothing.
+///
+/// # Safety
+/// The reply must be live or null, and nobody may read it after this.
+pub(super) unsafe fn refuses(reply: *mut raw::RedisModuleCallReply) -> bool {
+    // SAFETY: promised by the caller; a live reply is freed once.
+    unsafe {
+        let refuses = !reply.is_null() && protocol(reply).first() == Some(&b'-');
+        if !reply.is_null() {
+            api!(RedisModule_FreeCallReply(reply));
+        }
+        refuses
+    }
+}
+
 /// What a reply is made that is about to be freed: as short as one can be.
 const SHORT: &[u8] = b":0\r\n";
 /// How many were, for tests.
