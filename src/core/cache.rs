@@ -65,6 +65,19 @@ impl Cache {
         found.or(before)
     }
 
+    /// As [`Self::get`], but looks only where new values go, and moves nothing.
+    #[must_use]
+    pub fn peek(&self, tag: Tag) -> Option<u64> {
+        found(&self.lines, tag)
+    }
+
+    /// Where in memory a look for that name begins.
+    #[must_use]
+    pub fn line(&self, tag: Tag) -> Option<&[u64; 2 * PLACES]> {
+        let [first, _] = lines_of(tag, self.lines.len());
+        self.lines.get(first)
+    }
+
     /// Puts in a value. Where there is only room for it instead of one that is not `old`, it mostly is not: of more names than there is
     /// room for, asked for in turn, each would otherwise be gone before its turn comes. It may take as much memory as `most` bytes;
     /// one page it takes in any case.

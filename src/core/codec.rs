@@ -116,7 +116,7 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
     if wide {
         from.u32()?; // the readings, once more
     }
-    model.window = from.option(load_window)?;
+    model.window = from.option(load_window)?.into();
     more.alarm = load_alarm(&mut from)?;
     more.recent = from.option(|from| {
         let capacity = from.length(LONGEST)?;
@@ -167,7 +167,7 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
 
 fn save_past(out: &mut Writer, model: &Model) {
     out.option(model.newest.as_ref(), |out, reading| out.reading(*reading));
-    out.option(model.window.as_deref(), |out, window| {
+    out.option(model.window.as_ref(), |out, window| {
         out.u32(window.capacity.into());
         out.u32(window.next.into());
         out.u32(window.seen);
@@ -182,7 +182,7 @@ fn save_past(out: &mut Writer, model: &Model) {
     });
 }
 
-fn load_window(from: &mut Reader<'_>) -> Result<Box<Window>, Error> {
+fn load_window(from: &mut Reader<'_>) -> Result<Window, Error> {
     let (capacity, next, seen) = (from.length(LONGEST)?, from.length(LONGEST)?, from.u32()?);
     let (anchor, sum, squares, peak) = (from.f64()?, from.f64()?, from.f64()?, from.size()?);
     let held = from.length(capacity)?;
@@ -198,7 +198,7 @@ fn load_window(from: &mut Reader<'_>) -> Result<Box<Window>, Error> {
     for _ in 0..held {
         window.distances.push(from.f32()?);
     }
-    Ok(Box::new(window))
+    Ok(window)
 }
 
 /// What a detector keeps beside the window. The number is the block's first byte.
@@ -275,7 +275,7 @@ fn load_blocks(
         if before.replace(block).is_some_and(|before| before >= block) {
             return damaged("its blocks are out of order");
         }
-        match (block, &mut model.window) {
+        match (block, model.window.as_mut()) {
             (Block::Ranks, Some(window)) => {
                 let ranks = Ranks::of(&window.distances, from.size()?);
                 window.ranks = Some(Box::new(ranks));

@@ -1,5 +1,6 @@
 //! The model: what the module keeps at a sensor's key, and the one way a reading enters it.
 
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::recent::Recent;
 use crate::rule::{ProfileId, Rules};
 use crate::units::{Severity, Timestamp, score};
 use crate::window::Window;
+use anomaly_seat::Seat;
 
 /// The judgement of one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +143,8 @@ pub struct Model {
     pub(crate) first: Option<Timestamp>,
     /// Mean of all readings scored.
     pub(crate) mean: f64,
-    /// The rolling window, while a detector that uses it is on.
-    pub window: Option<Box<Window>>,
+    /// The rolling window, while a detector that uses it is on; beside the model where there is room.
+    pub window: Seat<Window>,
     /// What most sensors lack.
     pub(crate) more: Option<Box<More>>,
     /// Standard deviation of all readings scored, of them as a population.
@@ -209,6 +211,14 @@ impl DerefMut for Model {
 }
 
 impl Model {
+    /// A new one for a sensor at that key, which goes by the rules as they are now.
+    #[must_use]
+    pub fn new(key: &[u8], rules: &mut Rules) -> Self {
+        let mut model = Self::default();
+        model.follow(key, rules);
+        model
+    }
+
     /// The newest reading.
     #[must_use]
     pub fn newest(&self) -> Option<Reading> {
@@ -260,9 +270,15 @@ impl Model {
                 tell(bytes);
             }
         };
-        each(size_of::<Self>());
-        if let Some(window) = &self.window {
-            each(size_of::<Window>());
+        // The room is a part of the model's own allocation.
+        let (room, apart) = match (self.window.has_room(), self.window.is_some()) {
+            (true, _) => (size_of::<Window>(), 0),
+            (false, true) => (0, size_of::<Window>()),
+            (false, false) => (0, 0),
+        };
+        each(size_of::<Self>() + room);
+        each(apart);
+        if let Some(window) = self.window.as_ref() {
             window.allocations(&mut each);
         }
         if let Some(more) = &self.more {
@@ -324,11 +340,18 @@ impl Model {
                 ..More::NONE
             })
         });
-        *self = Self {
+        self.become_other(Self {
             more,
             ..Self::default()
-        };
+        });
         self.tidy();
+    }
+
+    /// Becomes that one, in its own room.
+    pub fn become_other(&mut self, mut other: Self) {
+        let mut window = mem::take(&mut self.window);
+        window.set(other.window.take());
+        *self = Self { window, ..other };
     }
 
     /// Forgets what rules it goes by, and the timer: its key has changed.

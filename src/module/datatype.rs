@@ -2,11 +2,13 @@
 //! RDB file.
 
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
+use anomaly_core::window::Window;
 use anomaly_core::{Error, Model, codec, document};
+use anomaly_seat::Seat;
 use redis_module::raw;
 
 use crate::fence::guard;
@@ -65,9 +67,44 @@ pub(crate) fn register(ctx: Ctx) -> Result<(), String> {
     }
 }
 
-fn give(model: Model) -> *mut c_void {
+/// A model that has a window, with room for it: one wait for memory for both.
+#[repr(C)]
+struct Roomy {
+    model: Model,
+    room: MaybeUninit<Window>,
+}
+
+/// Makes a value of the server's out of a model.
+fn give(mut model: Model) -> *mut c_void {
     SENSORS.fetch_add(1, Relaxed);
-    Box::into_raw(Box::new(model)).cast()
+    let Some(window) = model.window.take() else {
+        return Box::into_raw(Box::new(model)).cast();
+    };
+    let place = Box::into_raw(Box::<Roomy>::new_uninit()).cast::<Roomy>();
+    // SAFETY: the place is there for one, and the seat and its room stay together: `moved` and `gone` see to that, and a model that
+    // becomes another keeps its seat.
+    unsafe {
+        model.window = Seat::with_room(&raw mut (*place).room);
+        model.window.set(Some(window));
+        (&raw mut (*place).model).write(model);
+    }
+    place.cast()
+}
+
+/// Frees what [`give`] made.
+///
+/// # Safety
+/// Nobody may refer to it.
+unsafe fn gone(model: *mut Model) {
+    // SAFETY: made by `give`, of one kind or the other; first what is in it goes, then the place.
+    unsafe {
+        if (*model).window.has_room() {
+            ptr::drop_in_place(model);
+            drop(Box::from_raw(model.cast::<MaybeUninit<Roomy>>()));
+        } else {
+            drop(Box::from_raw(model));
+        }
+    }
 }
 
 /// The model at an open key; `None` where there is no key.
@@ -95,11 +132,11 @@ pub(crate) fn holds_model(key: *mut raw::RedisModuleKey) -> bool {
 }
 
 /// The model at a key opened to be changed, a new one where there is no key.
-pub(crate) fn model_or_new(key: &mut Key) -> Result<&mut Model, Error> {
+pub(crate) fn model_or_new<'a>(key: &'a mut Key, name: &[u8]) -> Result<&'a mut Model, Error> {
     if !holds_model(key.raw()) && key.is_empty() {
+        let value = give(with(|state| Model::new(name, &mut state.rules)));
         // SAFETY: the key is open for writing; the value is the server's from here on.
         unsafe {
-            let value = give(Model::default());
             let kind = TYPE.load(Relaxed);
             if api!(RedisModule_ModuleTypeSetValue(key.raw(), kind, value)) != OK {
                 free(value);
@@ -123,7 +160,7 @@ unsafe extern "C" fn free(value: *mut c_void) {
         known::is_gone(value.cast());
         SENSORS.fetch_sub(1, Relaxed);
         // SAFETY: made by `give`; the server frees it once.
-        drop(unsafe { Box::from_raw(value.cast::<Model>()) });
+        unsafe { gone(value.cast()) };
     });
 }
 
@@ -380,10 +417,13 @@ unsafe extern "C" fn defrag(
                 with(|state| state.known.moved());
             }
             let model = &mut *(*value).cast::<Model>();
-            if let Some(window) = model.window.take() {
-                let mut window = Box::from_raw(
-                    moved(Box::into_raw(window).cast()).cast::<anomaly_core::window::Window>(),
-                );
+            if model.window.has_room() {
+                let place = (*value).cast::<Roomy>();
+                model.window.moved(|_| (&raw mut (*place).room).cast());
+            } else {
+                model.window.moved(|window| moved(window.cast()).cast());
+            }
+            if let Some(window) = model.window.as_mut() {
                 window.relocate(|values: Vec<f32>| {
                     if values.capacity() == 0 {
                         return values;
@@ -392,7 +432,6 @@ unsafe extern "C" fn defrag(
                     let start = moved(old.as_mut_ptr().cast()).cast();
                     Vec::from_raw_parts(start, old.len(), old.capacity())
                 });
-                model.window = Some(window);
             }
         }
         OK

@@ -12,6 +12,7 @@ use std::ptr::{self, NonNull};
 use anomaly_core::cache::{Cache, PAGE, Tag};
 use anomaly_core::units::Timestamp;
 use anomaly_core::{Error, Model};
+use smallvec::SmallVec;
 
 use crate::audience::Situation;
 use crate::server::{Ctx, Key, Mode, Str};
@@ -23,6 +24,12 @@ const SHARE: usize = 12;
 const EACH: usize = 20;
 /// For so many bits of milliseconds, 65 s, a known model need not be opened; 8 s where tests are to see it.
 const TURN: u32 = if cfg!(debug_assertions) { 13 } else { 16 };
+
+/// Bytes of a line of the processor's cache, and lines that a model with a window takes.
+const LINE: usize = 64;
+const LINES: usize = 4;
+/// What is known of some 6,000 sensors: they and their models fill a cache of 2 MB.
+const LARGE: usize = 128 << 10;
 
 /// Models by the database and name of their keys.
 #[derive(Default)]
@@ -77,12 +84,37 @@ impl Known {
         {
             self.found += u64::from(model.is_some());
         }
+        let model = model.and_then(model_of);
+        if let Some(model) = model {
+            fetch(model.as_ptr(), LINES);
+        }
         Sought {
             place: Some(Place { tag, turn }),
-            model: model.and_then(|found| {
-                NonNull::new(ptr::with_exposed_provenance_mut((found >> 16) as usize))
-            }),
+            model,
             ..nowhere
+        }
+    }
+
+    /// Sensors that are about to be looked for: where more is known than the processor's cache holds, what is known of all of them comes
+    /// from memory at once, instead of one after the other.
+    pub(crate) fn expect<'a>(
+        &self,
+        situation: Situation,
+        db: c_int,
+        sensors: impl Iterator<Item = &'a [u8]>,
+    ) {
+        if self.cache.bytes() < LARGE || self.pause.is_some() || situation.can_lose_keys() {
+            return;
+        }
+        let tags: SmallVec<[Tag; 64]> = sensors.map(|key| self.cache.tag(db, key)).collect();
+        for line in tags.iter().filter_map(|tag| self.cache.line(*tag)) {
+            fetch(line, 1);
+        }
+        for model in tags
+            .iter()
+            .filter_map(|tag| model_of(self.cache.peek(*tag)?))
+        {
+            fetch(model.as_ptr(), LINES);
         }
     }
 
@@ -151,6 +183,25 @@ impl Known {
     }
 }
 
+/// The model of a value of the cache.
+#[inline(always)]
+fn model_of(found: u64) -> Option<NonNull<Model>> {
+    NonNull::new(ptr::with_exposed_provenance_mut((found >> 16) as usize))
+}
+
+/// Has the processor fetch so many lines of memory from there on, while it goes on with something else.
+#[inline(always)]
+fn fetch<T>(from: *const T, lines: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..lines {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which no address makes an access of.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast::<i8>().wrapping_add(LINE * line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, lines);
+}
+
 /// Bytes that finding models may take, beside the page that is for all.
 fn most() -> usize {
     let sensors = usize::try_from(datatype::totals().0).unwrap_or(0);
@@ -196,7 +247,7 @@ impl Sought<'_> {
     ) -> Result<(&'a mut Model, bool), Error> {
         let key = key.insert(Key::open(ctx, sensor, Mode::Change));
         let (is_new, lasts) = (key.is_empty(), !key.expires());
-        let model = datatype::model_or_new(key)?;
+        let model = datatype::model_or_new(key, self.key)?;
         if let Some(place) = self.place.filter(|_| lasts) {
             with(|state| state.known.note(place, model));
         }

@@ -238,14 +238,14 @@ impl Model {
         }
         let ranked = profile.has(Kind::Mad);
         if !ranked && !profile.has(Kind::Zscore) {
-            self.window = None;
+            self.window.set(None);
             return;
         }
         let window = self
             .window
-            .get_or_insert_with(|| Box::new(Window::new(profile.window)));
+            .get_or_insert_with(|| Window::new(profile.window));
         if window.capacity() != profile.window {
-            **window = window.resized(profile.window);
+            *window = window.resized(profile.window);
         }
         window.rank(ranked);
     }
@@ -262,8 +262,8 @@ impl Model {
     ) -> Judgement {
         match kind {
             Kind::Range => range::judge(reading.value, profile, crossed),
-            Kind::Zscore => zscore::judge(self.window.as_deref(), reading.value, profile),
-            Kind::Mad => mad::judge(self.window.as_deref(), reading.value, profile),
+            Kind::Zscore => zscore::judge(self.window.as_ref(), reading.value, profile),
+            Kind::Mad => mad::judge(self.window.as_ref(), reading.value, profile),
             Kind::Ewma => ewma::judge(self.ewma.as_deref(), reading.value, profile),
             Kind::Rate => rate::judge(self, reading, profile),
             Kind::Cusum => cusum::judge(self.cusum.as_deref(), reading.value, profile),
@@ -321,7 +321,7 @@ impl Model {
                 ewma.learn(reading.value, profile.alpha);
             }
         }
-        if let Some(window) = &mut self.window
+        if let Some(window) = self.window.as_mut()
             && enters
         {
             window.push(reading.value);

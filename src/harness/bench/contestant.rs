@@ -2,19 +2,33 @@
 
 use crate::bench::load::{Kind, TOLD};
 
-/// Which server a contestant runs on. All have RedisTimeSeries and the command that does nothing.
+/// Which server a contestant runs on. All have RedisTimeSeries and the command that does nothing, and each few fleets: what is
+/// said of 3,200 sensors is not to be said of a server that has a hundred thousand others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// Without the module.
     Plain,
-    /// With the module; nothing is watched there.
+    /// Without the module, for those who score by themselves.
+    Outside,
+    /// With the module; nothing is watched or archived there.
     Module,
+    /// With the module; everything is archived there, in series.
+    Series,
+    /// With the module; anomalies come up there.
+    Alerts,
     /// With the module, and watched streams.
     Watched,
     /// With the module, for big fleets.
     Big,
     /// With the module and so many rules.
     Rules(usize),
+}
+
+impl Place {
+    /// Whether its server has the module.
+    pub(crate) fn has_module(self) -> bool {
+        !matches!(self, Self::Plain | Self::Outside)
+    }
 }
 
 /// Who takes readings out of a stream and scores them, outside of the server.
@@ -68,33 +82,33 @@ pub(crate) const ALL: &[Contestant] = &[
     one("floor", "a command that does nothing", Place::Module, Kind::Floor, "", "set"),
     one("xadd", "XADD", Place::Plain, Kind::Xadd { timed: false }, "", "set"),
     one("xadd-time", "XADD, with a time", Place::Plain, TIMED, "", "set"),
-    one("ts-add", "TS.ADD", Place::Module, Kind::TsAdd, "", "set"),
-    one("ts-madd50", "TS.MADD, 50 series", Place::Module, Kind::TsMadd(50), "", "set"),
+    one("ts-add", "TS.ADD", Place::Series, Kind::TsAdd, "", "set"),
+    one("ts-madd50", "TS.MADD, 50 series", Place::Series, Kind::TsMadd(50), "", "set"),
     one("add-limits", "ADD limits", Place::Module, Kind::Add, LIMITS, "set"),
     one("add-zscore", "ADD zscore", Place::Module, Kind::Add, ZSCORE, "set"),
     one("add-auto", "ADD auto", Place::Module, Kind::Add, AUTO, "set"),
     one("add-recent60", "ADD zscore, recent 60", Place::Module, Kind::Add, "zscore 3 window 30 recent 60 archive no", "add-zscore"),
-    one("add-limits-series", "ADD limits + series", Place::Module, Kind::Add, LIMITS_KEPT, "ts-add"),
-    one("add-zscore-series", "ADD zscore + series", Place::Module, Kind::Add, ZSCORE_KEPT, "ts-add"),
-    one("add-auto-series", "ADD auto + series", Place::Module, Kind::Add, AUTO_KEPT, "ts-add"),
+    one("add-limits-series", "ADD limits + series", Place::Series, Kind::Add, LIMITS_KEPT, "ts-add"),
+    one("add-zscore-series", "ADD zscore + series", Place::Series, Kind::Add, ZSCORE_KEPT, "ts-add"),
+    one("add-auto-series", "ADD auto + series", Place::Series, Kind::Add, AUTO_KEPT, "ts-add"),
     one("madd10", "MADD zscore, 10 keys", Place::Module, Kind::Madd { keys: 10, each: 1 }, ZSCORE, "add-zscore"),
     one("madd50", "MADD zscore, 50 keys", Place::Module, FIFTY, ZSCORE, "add-zscore"),
     one("madd1x50", "MADD zscore, 1 key × 50", Place::Module, Kind::Madd { keys: 1, each: 50 }, ZSCORE, "add-zscore"),
-    one("madd10-series", "MADD zscore + series, 10 keys", Place::Module, Kind::Madd { keys: 10, each: 1 }, ZSCORE_KEPT, "ts-add"),
-    one("madd50-series", "MADD zscore + series, 50 keys", Place::Module, FIFTY, ZSCORE_KEPT, "ts-madd50"),
-    one("madd1x50-series", "MADD zscore + series, 1 key × 50", Place::Module, Kind::Madd { keys: 1, each: 50 }, ZSCORE_KEPT, "ts-madd50"),
+    one("madd10-series", "MADD zscore + series, 10 keys", Place::Series, Kind::Madd { keys: 10, each: 1 }, ZSCORE_KEPT, "ts-add"),
+    one("madd50-series", "MADD zscore + series, 50 keys", Place::Series, FIFTY, ZSCORE_KEPT, "ts-madd50"),
+    one("madd1x50-series", "MADD zscore + series, 1 key × 50", Place::Series, Kind::Madd { keys: 1, each: 50 }, ZSCORE_KEPT, "ts-madd50"),
     one("unwatched", "XADD, not watched", Place::Watched, Kind::Xadd { timed: false }, "", "xadd"),
     one("scored", "XADD, scored", Place::Watched, Kind::Xadd { timed: false }, ZSCORE, "xadd"),
     one("archived", "XADD, scored and archived", Place::Watched, Kind::Xadd { timed: false }, ZSCORE_KEPT, "xadd"),
     one("scored-time", "XADD with a time, scored", Place::Watched, TIMED, ZSCORE, "xadd-time"),
     one("archived-time", "XADD with a time, scored, archived", Place::Watched, TIMED, ZSCORE_KEPT, "xadd-time"),
-    one("add-alerts", "ADD + series, alerts", Place::Module, Kind::Add, ALERTS, "set").spiked(RARE),
-    one("madd50-alerts", "MADD + series, 50 keys, alerts", Place::Module, FIFTY, ALERTS, "add-alerts").spiked(RARE),
+    one("add-alerts", "ADD + series, alerts", Place::Alerts, Kind::Add, ALERTS, "set").spiked(RARE),
+    one("madd50-alerts", "MADD + series, 50 keys, alerts", Place::Alerts, FIFTY, ALERTS, "add-alerts").spiked(RARE),
     one("xadd-alerts", "XADD, archived, alerts", Place::Watched, TIMED, ALERTS, "add-alerts").spiked(RARE),
-    one("told", "XADD, the producer knows and tells", Place::Plain, Kind::Told, "", "add-alerts").spiked(RARE),
-    one("function", "Redis Function in Lua", Place::Plain, Kind::Function, "", "add-alerts").spiked(RARE),
-    one("worker-rust", "worker in Rust", Place::Plain, TIMED, "", "add-alerts").spiked(RARE).worker(Worker::Rust),
-    one("worker-python", "worker in Python", Place::Plain, TIMED, "", "add-alerts").spiked(97).worker(Worker::Python).sensors(FEW),
+    one("told", "XADD, the producer knows and tells", Place::Outside, Kind::Told, "", "add-alerts").spiked(RARE),
+    one("function", "Redis Function in Lua", Place::Outside, Kind::Function, "", "add-alerts").spiked(RARE),
+    one("worker-rust", "worker in Rust", Place::Outside, TIMED, "", "add-alerts").spiked(RARE).worker(Worker::Rust),
+    one("worker-python", "worker in Python", Place::Outside, TIMED, "", "add-alerts").spiked(97).worker(Worker::Python).sensors(FEW),
     one("set-1k", "SET, 1,000 keys", Place::Big, Kind::Set, "", "").sensors(1000),
     one("set-1m", "SET, 1,000,000 keys", Place::Big, Kind::Set, "", "set-1k").sensors(1_000_000),
     one("open-1k", "a command that opens a sensor, of 1,000", Place::Big, Kind::Open, ZSCORE, "set-1k").sensors(1000),
@@ -103,6 +117,8 @@ pub(crate) const ALL: &[Contestant] = &[
     one("sensors-10k", "ADD zscore, 10,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(10_000),
     one("sensors-100k", "ADD zscore, 100,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(100_000),
     one("sensors-1m", "ADD zscore, 1,000,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(1_000_000),
+    one("madd-1k", "MADD zscore, 50 keys, 1,000 sensors", Place::Big, FIFTY, ZSCORE, "sensors-1k").sensors(1000),
+    one("madd-1m", "MADD zscore, 50 keys, 1,000,000 sensors", Place::Big, FIFTY, ZSCORE, "madd-1k").sensors(1_000_000),
     one("rules-1", "ADD zscore, 1 rule", Place::Rules(1), Kind::Add, ZSCORE, ""),
     one("rules-10", "ADD zscore, 10 rules", Place::Rules(10), Kind::Add, ZSCORE, "rules-1"),
     one("rules-100", "ADD zscore, 100 rules", Place::Rules(100), Kind::Add, ZSCORE, "rules-1"),

@@ -147,8 +147,7 @@ impl Hosts {
         match self.0.entry((place, other)) {
             Entry::Occupied(host) => Ok(host.into_mut()),
             Entry::Vacant(room) => {
-                let with_module = place != Place::Plain;
-                Ok(room.insert(Host::start(parts, with_module, &[], stop)?))
+                Ok(room.insert(Host::start(parts, place.has_module(), &[], stop)?))
             }
         }
     }

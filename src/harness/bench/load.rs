@@ -53,11 +53,11 @@ impl Kind {
         }
     }
 
-    /// So much of a run that each sensor has had its turn, and at most all of it.
+    /// A run in which each sensor has its turn once.
     pub(crate) fn one_turn(self, size: Size, sensors: usize) -> Size {
         let of_batch = size.connections * size.pipeline * self.keys_and_each().0;
         Size {
-            batches: size.batches.min(sensors.div_ceil(of_batch)),
+            batches: sensors.div_ceil(of_batch),
             ..size
         }
     }

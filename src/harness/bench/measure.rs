@@ -128,7 +128,7 @@ impl Entrant {
     /// Makes every sensor and fills its window.
     fn fill(&mut self, host: &mut Host) -> anyhow::Result<()> {
         let kind = match self.who.kind {
-            Kind::Add | Kind::Open => Kind::Madd { keys: 1, each: 32 },
+            Kind::Add | Kind::Open | Kind::Madd { .. } => Kind::Madd { keys: 1, each: 32 },
             kind => kind,
         };
         let size = Size {
@@ -226,7 +226,7 @@ impl<'a> Field<'a> {
             entrants: Vec::new(),
         };
         for (index, who) in who.iter().enumerate() {
-            let twice = against && who.place != Place::Plain && !who.rule.is_empty();
+            let twice = against && who.place.has_module() && !who.rule.is_empty();
             for other in [false, true].into_iter().take(1 + usize::from(twice)) {
                 let (prefix, sensors) =
                     (format!("b{index:02}"), who.sensors.unwrap_or(plan.sensors));

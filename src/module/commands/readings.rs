@@ -86,6 +86,10 @@ pub(crate) fn madd(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
                 batch.settle();
                 full = ctx.is_out_of_memory();
             }
+            if first % (3 * TOGETHER) == 1 {
+                let part = (first..args.len()).step_by(3).take(TOGETHER);
+                batch.expect(part.map(|key| args.bytes(key)));
+            }
             let item = if full {
                 Err(Error::OutOfMemory)
             } else {

@@ -130,8 +130,8 @@ pub(crate) fn load(ctx: Ctx, args: Args<'_>) -> Result<(), Error> {
     let model = codec::load(args.bytes(2))?;
     let (name, db) = (sensor(args, 1)?, ctx.db());
     let mut key = Key::open(ctx, name, Mode::Change);
-    let slot = datatype::model_or_new(&mut key)?;
-    *slot = model;
+    let slot = datatype::model_or_new(&mut key, name.bytes())?;
+    slot.become_other(model);
     ctx.modified(name);
     with(|state| state.track(db, name.bytes(), slot));
     ctx.replicate_verbatim();

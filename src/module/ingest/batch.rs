@@ -11,6 +11,7 @@ use super::{
 use crate::effects::{self, Archived};
 use crate::samples;
 use crate::server::{Argv, Ctx};
+use crate::state::lend;
 
 /// Samples of one command that need not wait for those of others: to write them at once costs less then.
 const ENOUGH: usize = 16;
@@ -37,6 +38,12 @@ impl<'a> Batch<'a> {
             taken: Vec::with_capacity(readings),
             told: Vec::new(),
         }
+    }
+
+    /// Readings of these sensors are about to be taken in.
+    pub(crate) fn expect<'k>(&self, sensors: impl Iterator<Item = &'k [u8]>) {
+        let Command { situation, db, .. } = self.command;
+        lend().known.expect(situation, db, sensors);
     }
 
     /// Takes in a reading and decides what it means; what follows is yet to be done.
