@@ -83,3 +83,19 @@ fn valkey_9_misses_silent_sensors_and_reads_what_streams_of_a_cluster_held_befor
         !anomaly_tests::is_nil(&info) && int(&field(&info, "readings")) == 100
     });
 }
+
+#[test]
+fn valkey_9_knows_where_an_episode_is_that_a_transaction_has_moved() {
+    let Some(builder) = newer("valkey9") else {
+        return;
+    };
+    let server = builder.start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    server.cmd(&args!["ANOMALY.ADD", "s", 1000, 50]);
+    for words in [&["MULTI"][..], &["MOVE", "s", "1"], &["EXEC"]] {
+        server.cmd(words);
+    }
+    let open = list(&server.cmd(&["ANOMALY.ALERTS"]));
+    let places: Vec<i64> = open.iter().map(|row| int(&field(row, "db"))).collect();
+    assert_eq!(places, [1]);
+}

@@ -50,6 +50,12 @@ impl Key {
             }
     }
 
+    /// The database it is in; `None`: it does not exist.
+    pub(crate) fn db(&self) -> Option<c_int> {
+        // SAFETY: a key we hold open, which there is.
+        (!self.0.is_null()).then(|| unsafe { api!(RedisModule_GetDbIdFromModuleKey(self.0)) })
+    }
+
     /// Deletes what is there, without an event of a deletion.
     pub(crate) fn delete(self) {
         if !self.0.is_null() {
