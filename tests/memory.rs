@@ -1,6 +1,6 @@
 //! Memory: what a sensor takes, what is refused when there is none, how it is given back; and what INFO adds up to.
 
-use anomaly_tests::{Server, args, assert_same, field, int, text};
+use anomaly_tests::{Server, args, assert_same, bytes, field, int, text};
 
 fn info(server: &Server, name: &str) -> i64 {
     server.info("anomaly")[&format!("anomaly_{name}")]
@@ -265,4 +265,46 @@ fn a_sensor_is_a_key_like_any_other() {
         int(&server.cmd(&["TTL", "s"])) > 900,
         "a reading leaves the time to live alone"
     );
+}
+
+#[test]
+fn what_a_window_takes_is_given_back_wherever_it_lies() {
+    let server = Server::builder().config("anomaly.archive off").start();
+    let rule = |name: &str, value: &str| {
+        server.cmd(&["ANOMALY.CONFIG", "SET", "*", name, value]);
+    };
+    rule("auto", "off");
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        // Beside its model, where the rule was there before it; apart, where it was not.
+        rule("zscore", "off");
+        fill(&server, "apart", 40);
+        for window in ["30", "100", "5"] {
+            rule("zscore", "3");
+            rule("window", window);
+            for key in ["beside", "apart"] {
+                fill(&server, key, 40);
+                server.cmd(&["COPY", key, "copy"]);
+                let dump = bytes(&server.cmd(&["DUMP", key]));
+                server.cmd(&args!["RESTORE", "restored", 0, &dump]);
+                assert_eq!(server.digest("restored"), server.digest(key));
+                server.cmd(&["ANOMALY.RESET", "copy"]);
+                fill(&server, "copy", 40);
+                server.cmd(&["RENAME", "copy", "restored"]);
+                rule("zscore", "off");
+                for key in [key, "restored"] {
+                    server.cmd(&["ANOMALY.ADD", key, "1000", "1"]);
+                }
+                rule("zscore", "3");
+                server.cmd(&["ANOMALY.ADD", key, "1001", "1"]);
+                server.cmd(&["DEBUG", "RELOAD"]);
+                server.cmd(&["ANOMALY.ADD", key, "1002", "1"]);
+                server.cmd(&["DEL", "restored"]);
+                server.cmd(&["ANOMALY.RESET", key]);
+            }
+        }
+        server.cmd(&["DEL", "beside", "apart"]);
+        left.push(info(&server, "bytes"));
+    }
+    assert_eq!(left[1], left[2], "{left:?}");
 }

@@ -92,10 +92,10 @@ fn each(
         visit(Field::U16(readings))?;
     }
     for place in 0..PROTOTYPES {
-        for numbers in &mut auto.novelty.met {
-            if let Some(number) = numbers.get_mut(place) {
-                visit(Field::U16(number))?;
-            }
+        for row in &mut auto.novelty.met {
+            let mut number = row.get(place);
+            visit(Field::U16(&mut number))?;
+            row.set(place, number);
         }
     }
     Ok(())

@@ -126,6 +126,18 @@ impl Outcome {
         self.is_plain = false;
     }
 
+    /// Whether no more is to be told of a reading than its grade.
+    #[inline(always)]
+    fn is_graded(&mut self, grade: Grade) -> bool {
+        match grade {
+            Grade::Abnormal => return false,
+            Grade::Normal(ratio) => self.score = score(ratio),
+            Grade::Warming(needed) => (self.verdict, self.needed) = (Verdict::Warmup, needed),
+            Grade::Skipped => {}
+        }
+        true
+    }
+
     /// 0 to 1; 0 where nothing judged.
     #[must_use]
     pub fn score(&self) -> f64 {
@@ -469,23 +481,39 @@ impl Model {
                 more.streak.end();
             }
         }
+        self.sum_up(reading);
+        let passed = !explain && self.passes(reading, profile, outcome);
         // Seen in place: it is too large to be moved about.
         let seen;
         let look = match self.more.as_ref().and_then(|more| more.auto.as_ref()) {
-            Some(auto) => {
+            Some(auto) if !passed => {
                 seen = auto.look(reading, newest, profile);
                 Some(&seen)
             }
-            None => None,
+            _ => None,
         };
-        if explain || !self.grade_by_all(reading, profile, look, outcome) {
-            self.score_by_all(key, reading, profile, outcome);
-        } else {
+        if passed || !explain && self.grade_by_all(reading, profile, look, outcome) {
             outcome.is_plain = newest.is_some() && !profile.listens();
+        } else {
+            self.score_by_all(key, reading, profile, outcome);
         }
         let anomalous = matches!(outcome.verdict, Verdict::Warning | Verdict::Critical);
         self.learn(reading, anomalous, profile, look);
         self.count(reading, outcome);
+    }
+
+    /// Whether `auto` judges alone while nothing is the matter, and found nothing: then it has taken the reading in already.
+    #[inline(always)]
+    fn passes(&mut self, reading: Reading, profile: &Profile, outcome: &mut Outcome) -> bool {
+        let Some(more) = &mut self.more else {
+            return false;
+        };
+        match (&mut more.auto, profile.judging()) {
+            (Some(auto), [Kind::Auto]) if more.alarm.is_calm() => {
+                outcome.is_graded(auto.pass(reading, self.newest, profile))
+            }
+            _ => false,
+        }
     }
 
     /// Whether a reading that is not later than the newest is to be judged.
@@ -526,15 +554,7 @@ impl Model {
             [only] => self.grade(*only, reading, profile, look),
             on => self.grade_each(on, reading, profile, look),
         };
-        match grade {
-            Grade::Abnormal => return false,
-            Grade::Normal(ratio) => outcome.score = score(ratio),
-            Grade::Warming(needed) => {
-                (outcome.verdict, outcome.needed) = (Verdict::Warmup, needed);
-            }
-            Grade::Skipped => {}
-        }
-        true
+        outcome.is_graded(grade)
     }
 
     /// The grade by several detectors: of normal ones that of the highest ratio.
@@ -661,6 +681,7 @@ impl Model {
         self.more.as_mut()?.scores.as_mut()?.get_mut(index)
     }
 
+    /// Counts a reading that was judged.
     fn count(&mut self, reading: Reading, outcome: &Outcome) {
         self.readings = match self.readings.checked_add(1) {
             Some(readings) => readings,
@@ -671,18 +692,24 @@ impl Model {
         };
         self.first.get_or_insert(reading.at);
         self.last = Last::new(outcome.verdict, outcome.score());
+        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
+            recent.push(reading);
+        }
+    }
+
+    /// Takes a reading into the mean and the deviation of all. No detector goes by them: it comes before they are asked, so that
+    /// its divisions are done beside theirs and nothing waits for them.
+    #[inline(always)]
+    fn sum_up(&mut self, reading: Reading) {
         // Welford 1962, with the mean square instead of the sum of squares: it stays in range, and what it forgets of a
         // sensor of many millions of readings in single precision is a change that nobody would see.
-        let n = self.readings() as f64;
+        let n = self.readings().saturating_add(1) as f64;
         let distance = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
         self.mean = (self.mean + distance / n).clamp(f64::MIN, f64::MAX);
         let rest = (reading.value - self.mean).clamp(f64::MIN, f64::MAX);
         let square = f64::from(self.deviation) * f64::from(self.deviation);
         let square = square + (distance * rest).clamp(0.0, f64::MAX) / n - square / n;
         self.deviation = square.max(0.0).sqrt().min(f64::from(f32::MAX)) as f32;
-        if let Some(recent) = self.more.as_mut().and_then(|more| more.recent.as_mut()) {
-            recent.push(reading);
-        }
     }
 }
 

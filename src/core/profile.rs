@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::detect::auto::Pace;
+use crate::detect::auto::{Cycle, Pace};
 use crate::kind::Kind;
 use crate::setting::{Setting, Value};
 use crate::units::{Direction, Side};
@@ -116,6 +116,8 @@ pub struct Profile {
     pub unit: String,
     /// What `auto` goes by of the budget.
     pub(crate) pace: Pace,
+    /// And of the season.
+    pub(crate) cycle: Cycle,
     judging: Vec<Kind>,
     listens: bool,
     origins: Vec<Option<Arc<[u8]>>>,
@@ -191,6 +193,7 @@ impl Profile {
                 _ => String::new(),
             },
             pace: Pace::of(count(Setting::Budget)),
+            cycle: Cycle::of(count(Setting::Season)),
             judging: Vec::new(),
             listens: false,
             origins: Setting::ALL

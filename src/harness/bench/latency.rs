@@ -15,12 +15,14 @@ use crate::alert::Alert;
 use crate::bench::host::Host;
 use crate::bench::load::Size;
 use crate::bench::measure::{Entrant, percentile};
+use crate::dice::Dice;
 use crate::server::Server;
 use crate::stop::Stop;
 
 /// Readings a second, and one in how many is an anomaly: hundreds of alerts, rare among the readings. Prime, so that all
-/// sensors have their turn.
-const RATES: [(usize, usize); 3] = [(1_000, 11), (10_000, 97), (50_000, 499)];
+/// sensors have their turn; and none that comes out, but for a reading, where a sensor has its next turn: an alert that tells of the end
+/// of one anomaly, which ours write, would each time wake whoever waits just before the next is told of.
+const RATES: [(usize, usize); 3] = [(1_000, 11), (10_000, 101), (50_000, 499)];
 const SECONDS: usize = 8;
 /// Batches a second.
 const TICKS: usize = 1000;
@@ -81,11 +83,13 @@ fn at_rate(
     let over = AtomicBool::new(false);
     let (due, heard) = std::thread::scope(|scope| {
         let listening = scope.spawn(|| watcher.listen(work.spikes.len(), &over));
-        let mut due = Vec::with_capacity(size.batches);
+        let (mut due, mut dice) = (Vec::with_capacity(size.batches), Dice::new(1, 1));
         let began = Instant::now() + Duration::from_millis(20);
         let mut sent = Ok(());
         for batch in 0..size.batches {
-            let at = began + Duration::from_secs_f64(batch as f64 / TICKS as f64);
+            // Anywhere within its turn: in step with a timer of the server's, each would meet it, or none.
+            let turns = batch as f64 + dice.uniform();
+            let at = began + Duration::from_secs_f64(turns / TICKS as f64);
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
             due.push(at);
             sent = line.exchange(work.batch(batch).unwrap_or_default(), work.commands);

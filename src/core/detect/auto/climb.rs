@@ -4,7 +4,8 @@
 use std::hint::select_unpredictable;
 
 use super::constants::CLIMB;
-use super::{FARTHEST, Tracks, either};
+use super::lanes::if_negative;
+use super::{FARTHEST, Tracks};
 
 /// A fall to less than this share of the climb is a reset.
 const FELL: f64 = 0.25;
@@ -36,7 +37,7 @@ impl Climb {
         let goes_on = select_unpredictable(step > 0.0, self.steps.saturating_add(one), self.steps);
         let turns = step < 0.0;
         self.steps = select_unpredictable(turns, -one, goes_on);
-        self.start = either(turns, old.last, self.start);
+        self.start = if_negative(step, old.last, self.start);
         (self, y, anchor)
     }
 }

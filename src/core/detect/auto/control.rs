@@ -4,7 +4,7 @@
 //! threshold, each alert all thresholds, and what was lifted sinks back within one budget: so a sensor whose noise is not
 //! normal ends near its budget all the same. A crossing fires only after [`quiet`] readings without any.
 
-use wide::{f32x4, u16x8};
+use wide::f32x4;
 
 use super::constants::{
     AGAIN, COMMON_LIFT, HEAVIER, INDEPENDENT, LEAST_BUDGET, LIFT, PAUSE, QUIET, QUIET_SHARE,
@@ -70,16 +70,19 @@ impl Control {
             || self.run > 0 && u32::from(self.run) < for_readings
     }
 
+    /// Takes in that no expert crossed its threshold.
+    #[inline(always)]
+    pub(crate) fn calm(mut self) -> Self {
+        self.since = self.since.map(|since| since.saturating_add(1));
+        self.quiet = self.quiet.saturating_add(1);
+        (self.run, self.waits) = (0, false);
+        self
+    }
+
     /// Takes in which experts crossed their thresholds, where `quiet` readings without are enough to fire again.
     pub(crate) fn next(mut self, crossed: [bool; EXPERTS], fires: bool, quiet: u16) -> Self {
         if !crossed.contains(&true) {
-            let [season, level, shape, novelty] = self.since;
-            let counts = u16x8::from([season, level, shape, novelty, self.quiet, 0, 0, 0]);
-            let [season, level, shape, novelty, quiet, ..] =
-                counts.saturating_add(u16x8::splat(1)).to_array();
-            (self.since, self.quiet) = ([season, level, shape, novelty], quiet);
-            (self.run, self.waits) = (0, false);
-            return self;
+            return self.calm();
         }
         for ((lift, since), crossed) in self.lifts.iter_mut().zip(&mut self.since).zip(crossed) {
             if !crossed {

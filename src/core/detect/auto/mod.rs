@@ -33,19 +33,21 @@ use wide::f32x4;
 pub use self::climb::Climb;
 pub(crate) use self::constants::PROTOTYPES;
 use self::constants::{
-    BELIEF_RATE, BEYOND, FAST_RATE, LONG_RATE, LONG_TIME, NOISE_RATE, NOVELTY_WARMUP, PEAK_RATE,
-    RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME, WARMUP,
+    BELIEF_RATE, BEYOND, FAST_RATE, LIVELY_QUICK, LIVELY_SLOW, LONG_RATE, LONG_TIME, NOISE_RATE,
+    NOVELTY_WARMUP, PEAK_RATE, RECENT_RATE, SETTLED, SHAPE_WARMUP, SHARES, USUAL_RATE, USUAL_TIME,
+    WARMUP,
 };
 pub use self::control::Control;
 use self::control::EXPERTS;
 pub(crate) use self::control::{MOST_LIFTED, Pace};
-use self::lanes::positive;
+use self::lanes::{flushed as flushed_each, larger as larger_each, of_the_lesser, positive};
 use self::novelty::Meeting;
 pub use self::novelty::{Novelty, Range};
 pub(crate) use self::odds::LARGEST_ROOT;
 pub use self::odds::Odds;
+use self::season::Bin;
+pub(crate) use self::season::Cycle;
 pub use self::season::Season;
-use self::season::{Bin, bin_at};
 use self::shape::Deviations;
 pub use self::shape::Shape;
 use super::{
@@ -56,6 +58,12 @@ use crate::reading::Reading;
 use crate::units::{Direction, Side};
 /// Distances end here, in units, so that their squares stay within an `f32`.
 const FARTHEST: f64 = 1e30;
+/// The bits of a number beside sign and exponent: none, it is a power of two.
+const MANTISSA: u64 = (1 << 52) - 1;
+/// The bits of a power of two and of its inverse together.
+const INVERSE: u64 = 2 * 1.0_f64.to_bits();
+/// The largest power of two whose inverse is a normal number.
+const MOST_INVERTED: f64 = 1.0 / f64::MIN_POSITIVE;
 /// The ratio of what alarm control keeps from firing ends here, below the boundary.
 const GATED: f64 = 0.9;
 /// Positions of the experts.
@@ -145,6 +153,19 @@ pub struct Tracks {
     pub(crate) odds: Odds,
 }
 
+impl Tracks {
+    /// The mean changes and the mean errors after a reading: four means of one form.
+    #[inline(always)]
+    fn means(&self, change: f32, offs: [f32; 2], share: f32) -> f32x4 {
+        let ([one, two], [three, four]) = (self.shape.lively, self.errors);
+        let old = f32x4::from([one, two, three, four]);
+        let seen = f32x4::from([change, change, offs[0], offs[1]]);
+        let rates = f32x4::from([LIVELY_QUICK, LIVELY_SLOW, BELIEF_RATE, BELIEF_RATE]);
+        let rates = larger_each(f32x4::from([share, share, 0.0, 0.0]), rates);
+        flushed_each(old + rates * (seen - old))
+    }
+}
+
 /// What `auto` knows of a sensor. Values are distances from `anchor` in `unit`s.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Auto {
@@ -185,7 +206,7 @@ pub struct Look {
     meeting: Meeting,
     tracks: Tracks,
     control: Control,
-    crossed: [bool; EXPERTS],
+    ratios: [f64; EXPERTS],
     fires: bool,
     quiet: u16,
     missing: u32,
@@ -305,6 +326,23 @@ impl Auto {
         self.look_closely(reading, previous, profile).0
     }
 
+    /// Takes in a reading that came after `previous`, unless it is abnormal: then nothing changes. What was seen is not put
+    /// together first: it goes from where it was worked out to where it is kept.
+    #[inline(never)]
+    pub(crate) fn pass(
+        &mut self,
+        reading: Reading,
+        previous: Option<Reading>,
+        profile: &Profile,
+    ) -> Grade {
+        let (look, _) = self.look_closely(reading, previous, profile);
+        let grade = look.grade(profile);
+        if grade != Grade::Abnormal {
+            self.learn(&look, profile);
+        }
+        grade
+    }
+
     /// Inlined, so that what nobody asks for is not worked out.
     #[inline(always)]
     fn look_closely(
@@ -327,12 +365,17 @@ impl Auto {
         let elapsed = previous.map_or(0.0, |previous| reading.at.since(previous.at).max(0) as f32);
         let interval = self.cadence(elapsed);
 
-        let index = bin_at(reading.at, self.season);
+        let index = profile.cycle.bin_at(reading.at, self.season);
         let bin = self.profile.get(index);
         let (from_profile, from_recent) = (y - f64::from(bin.value), y - old.recent);
-        let seasonal = bin.known() && old.errors[0] < old.errors[1];
+        let seasonal = bin.known() & (old.errors[0] < old.errors[1]);
         let off = either(seasonal, from_profile, from_recent);
-        let error = off.abs() as f32;
+        let offs = [from_profile, from_recent].map(|off| off.abs() as f32);
+        let error = if bin.known() {
+            of_the_lesser(old.errors, offs)
+        } else {
+            offs[1]
+        };
         let own = bin.own(old.noise);
         // Errors count in the noise of their bin, half-way: it is not known as well as the sensor's.
         let scaled = if old.noise > 0.0 && own > 0.0 {
@@ -340,12 +383,14 @@ impl Auto {
         } else {
             1.0
         };
-        let mut errors = old.errors;
-        if bin.known() {
-            for (mean, off) in errors.iter_mut().zip([from_profile, from_recent]) {
-                *mean = flushed(*mean + BELIEF_RATE * (off.abs() as f32 - *mean));
-            }
-        }
+        let change = (y - old.last).abs() as f32;
+        let means = old.means(change, offs, share);
+        let errors = if bin.known() {
+            let [.., by_profile, by_recent] = means.to_array();
+            [by_profile, by_recent]
+        } else {
+            old.errors
+        };
         let noise = flushed(old.noise + share.max(NOISE_RATE) * (error - old.noise));
         let recent = old.recent + RECENT_RATE.max(f64::from(share)) * from_recent;
 
@@ -354,8 +399,7 @@ impl Auto {
         let long_rate = smaller(LONG_RATE, f64::from(interval / LONG_TIME));
         let long = old.long + larger(long_rate, f64::from(share)) * (y - old.long);
 
-        let change = (y - old.last).abs() as f32;
-        let (shape, unlike, deviations) = old.shape.next(y, change, noise, varied);
+        let (shape, unlike, deviations) = old.shape.next(y, means, noise, varied);
         let range = old.range.with(y, &shape);
         let known = shape::count(varied);
         let (novel, meeting) = if known > 0 {
@@ -381,18 +425,13 @@ impl Auto {
         let least = f32x4::splat(bar) * f32x4::from(SHARES);
         let bars = lifted * old.odds.bar(least, counts, rates);
         let (odds, z) = old.odds.next(seen, counts, rates);
-        let mut ratios = positive(z / bars).to_array().map(f64::from);
         // A sensor that stood still for long and now moves is as new as any.
         let young = needed(profile, WARMUP, 2);
-        let ripe = [
-            n >= young,
-            n >= young,
-            known >= SHAPE_WARMUP,
-            known >= NOVELTY_WARMUP,
-        ];
-        for (ratio, ripe) in ratios.iter_mut().zip(ripe) {
-            *ratio = if ripe { *ratio } else { 0.0 };
-        }
+        let ages = [young, young, SHAPE_WARMUP, NOVELTY_WARMUP].map(|age| age as f32);
+        let ripe = counts.simd_ge(f32x4::from(ages));
+        let highest = f32x4::splat(HIGHEST_RATIO as f32);
+        let [season, level, of_shape, novelty] =
+            (ripe & positive(z / bars)).fast_min(highest).to_array();
         // A single reading far beyond any before it is odd at once.
         let noises = if old.noise > 0.0 {
             error * scaled / old.noise
@@ -401,23 +440,21 @@ impl Auto {
         };
         let beyond = BEYOND * old.peak;
         let farthest = beyond * lifted.to_array()[SEASON];
-        if n >= young && farthest > 0.0 {
-            ratios[SEASON] = larger(ratios[SEASON], f64::from(noises / farthest));
-        }
+        let alone = if self.varied == 0 && unit > 0.0 {
+            // So is the first change of a sensor that never changed.
+            HIGHEST_RATIO as f32
+        } else if n >= young && farthest > 0.0 {
+            smaller(noises / farthest, HIGHEST_RATIO as f32)
+        } else {
+            0.0
+        };
         let taught = if n > SETTLED {
             smaller(noises, beyond)
         } else {
             noises
         };
         let peak = flushed(larger(old.peak * (1.0 - PEAK_RATE), taught));
-        // So is the first change of a sensor that never changed.
-        if self.varied == 0 && unit > 0.0 {
-            ratios[SEASON] = HIGHEST_RATIO;
-        }
-
-        for ratio in &mut ratios {
-            *ratio = smaller(*ratio, HIGHEST_RATIO);
-        }
+        let mut ratios = [larger(season, alone), level, of_shape, novelty].map(f64::from);
         if profile.direction != Direction::Both || profile.mindev > 0.0 {
             let expected = value(y - off, anchor, unit);
             let deviation = (reading.value - expected).clamp(f64::MIN, f64::MAX);
@@ -460,7 +497,7 @@ impl Auto {
                 odds,
             },
             control,
-            crossed: ratios.map(|ratio| missing == 0 && ratio > 1.0),
+            ratios,
             fires,
             quiet,
             missing,
@@ -481,12 +518,18 @@ impl Auto {
     }
 
     /// Takes in a reading that was looked at. With `learn` no, an abnormal one tells of time and alarms only.
+    #[inline(always)]
     pub fn learn(&mut self, look: &Look, profile: &Profile) {
         self.readings = self.readings.saturating_add(1);
         (self.interval, self.bar) = (look.interval, look.bar);
-        self.control = look.control.next(look.crossed, look.fires, look.quiet);
-        if !profile.learn && look.crossed.contains(&true) {
-            return;
+        if look.missing == 0 && look.ratio > 1.0 {
+            let crossed = look.ratios.map(|ratio| ratio > 1.0);
+            self.control = look.control.next(crossed, look.fires, look.quiet);
+            if !profile.learn {
+                return;
+            }
+        } else {
+            self.control = look.control.calm();
         }
         (self.anchor, self.unit, self.varied) = (look.anchor, look.unit, look.varied);
         self.tracks = look.tracks;
@@ -552,11 +595,30 @@ fn value(y: f64, anchor: f64, unit: f64) -> f64 {
 }
 
 /// A value as a distance from the anchor, in units.
+#[inline(always)]
 fn distance(value: f64, anchor: f64, unit: f64) -> f64 {
     if unit == 0.0 {
         return 0.0;
     }
-    ((value - anchor) / unit).clamp(-FARTHEST, FARTHEST)
+    let off = value - anchor;
+    // To divide by a power of two is to multiply by its inverse, to the bit, and sooner done. Almost every unit is one that has an
+    // inverse without a loss.
+    let bits = unit.to_bits();
+    let off = if bits & MANTISSA == 0 && (f64::MIN_POSITIVE..=MOST_INVERTED).contains(&unit) {
+        off * f64::from_bits(INVERSE.wrapping_sub(bits))
+    } else {
+        off / unit
+    };
+    if off.abs() <= FARTHEST {
+        off
+    } else {
+        beyond(off)
+    }
+}
+
+#[cold]
+fn beyond(off: f64) -> f64 {
+    off.clamp(-FARTHEST, FARTHEST)
 }
 
 /// A ratio with `direction` applied to the side that the expert means, and `mindev` to the reading's deviation.

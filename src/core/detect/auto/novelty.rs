@@ -8,9 +8,11 @@
 
 use std::hint::select_unpredictable;
 
-use wide::{f32x4, u16x8};
+use wide::bytemuck::cast;
+use wide::{f32x4, u32x4};
 
 use super::constants::{PROTOTYPES, RADIUS};
+use super::lanes::larger as larger_each;
 use super::{Shape, larger, smaller};
 
 /// Numbers of a state.
@@ -23,19 +25,78 @@ const FAR: f32 = 10.0;
 /// A state as it is remembered.
 pub(crate) type Prototype = [u16; NUMBERS];
 
-/// Lanes for the prototypes; the last one is nobody's.
-const LANES: usize = PROTOTYPES.next_power_of_two();
+/// One number of every prototype, eight of sixteen bits, side by side in two of sixty-four: so they are moved along by shifts.
+/// The last one is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Row([u64; 2]);
+
+impl Row {
+    const NONE: Self = Self([0x7fc0_7fc0_7fc0_7fc0; 2]);
+
+    /// That of the prototype at a place.
+    #[inline(always)]
+    pub(crate) fn get(self, place: usize) -> u16 {
+        let [low, high] = self.0;
+        let half = if place < 4 { low } else { high };
+        (half >> (place % 4 * 16)) as u16
+    }
+
+    /// Sets that of the prototype at a place.
+    pub(crate) fn set(&mut self, place: usize, number: u16) {
+        let [low, high] = &mut self.0;
+        let half = if place < 4 { low } else { high };
+        let at = place % 4 * 16;
+        *half = *half & !(0xffff << at) | u64::from(number) << at;
+    }
+
+    /// How far a number is from each, in the order 0, 2, 4, 6 and 1, 3, 5, 7.
+    #[inline(always)]
+    fn off(self, number: f32) -> [f32x4; 2] {
+        let [low, high] = self.0;
+        // Two of them in each of four lanes, the lower half first on any processor.
+        let turned = if cfg!(target_endian = "big") { 32 } else { 0 };
+        let two: u32x4 = cast([low.rotate_left(turned), high.rotate_left(turned)]);
+        let number = f32x4::splat(number);
+        let off = |met: u32x4| (number - cast::<u32x4, f32x4>(met)).abs();
+        [off(two << 16), off(two & u32x4::splat(0xffff_0000))]
+    }
+
+    /// Puts a number before all, in the place of the one where the lanes that are moved end.
+    #[inline(always)]
+    fn put_first(&mut self, number: u16, moved: [u64; 2]) {
+        let [low, high] = self.0;
+        let along = [low << 16 | u64::from(number), high << 16 | low >> 48];
+        let put = |old: u64, new: u64, moved: u64| old ^ (old ^ new) & moved;
+        self.0 = [put(low, along[0], moved[0]), put(high, along[1], moved[1])];
+    }
+}
+
+/// The lanes up to each place.
+const MOVED: [[u64; 2]; PROTOTYPES] = [
+    up_to(0),
+    up_to(1),
+    up_to(2),
+    up_to(3),
+    up_to(4),
+    up_to(5),
+    up_to(6),
+];
+
+const fn up_to(place: u32) -> [u64; 2] {
+    let bits = (1_u128 << (16 * (place + 1))) - 1;
+    [bits as u64, (bits >> 64) as u64]
+}
 
 /// The states met, the last one first: each number of all of them side by side, so that all are compared at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
-    pub(crate) met: [[u16; LANES]; NUMBERS],
+    pub(crate) met: [Row; NUMBERS],
 }
 
 impl Default for Novelty {
     fn default() -> Self {
         Self {
-            met: [[NONE; LANES]; NUMBERS],
+            met: [Row::NONE; NUMBERS],
         }
     }
 }
@@ -43,16 +104,19 @@ impl Default for Novelty {
 /// What a reading met: a prototype, or none, and then it is one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meeting {
-    /// Its place: that of the prototype that it met, or else of the one that it takes the place of. `None`: it is too early to tell.
-    place: Option<u8>,
+    /// Its place: that of the prototype that it met, or else of the one that it takes the place of. [`TOO_EARLY`]: it cannot be told.
+    place: u8,
     /// Of that prototype, or its own.
     state: Prototype,
 }
 
+/// The place of nobody.
+const TOO_EARLY: u8 = PROTOTYPES as u8;
+
 impl Meeting {
     /// It is too early to tell.
     pub(super) const NONE: Self = Self {
-        place: None,
+        place: TOO_EARLY,
         state: [NONE; NUMBERS],
     };
 }
@@ -82,7 +146,13 @@ impl Range {
 
 /// The upper half of a number, rounded.
 fn upper(x: f32) -> u16 {
-    (x.to_bits().saturating_add(0x8000) >> 16) as u16
+    (x.to_bits().wrapping_add(0x8000) >> 16) as u16
+}
+
+/// The larger ones. What is no number is none in both.
+#[inline(always)]
+fn farther([one, two]: [f32x4; 2], [three, four]: [f32x4; 2]) -> [f32x4; 2] {
+    [larger_each(one, three), larger_each(two, four)]
 }
 
 impl Novelty {
@@ -93,81 +163,64 @@ impl Novelty {
         let [lively, livelier] = shape.lively;
         let state = [y as f32, quick, middle, slow, lively, livelier];
         let [lowest, highest] = range.values;
-        let wide = per(highest - lowest);
-        let [one, other] = range.lively.map(per);
-        let scales = [wide, wide, wide, wide, one, other];
-        let mut distances = [0.0_f32; LANES];
-        for ((number, met), scale) in state.into_iter().zip(&self.met).zip(scales) {
-            for (distance, met) in distances.iter_mut().zip(met) {
-                let off = number - f32::from_bits(u32::from(*met) << 16);
-                let off = off.abs() * scale;
-                // Not `max`, which would pass over what is not a number.
-                *distance = if *distance > off { *distance } else { off };
-            }
-        }
-        let (nearest, place) = least(distances);
+        let [lively_range, livelier_range] = range.lively;
+        let widths = [highest - lowest, lively_range, livelier_range, 0.0];
+        let [wide, one_wide, other_wide, _] = per(widths.into()).to_array();
+        let share = |off: [f32x4; 2], per| off.map(|off| off * f32x4::splat(per));
+        let [one, two, three, four, five, six] = &self.met;
+        // The largest share of one width is the share of the largest.
+        let values = farther(
+            farther(one.off(state[0]), two.off(quick)),
+            farther(three.off(middle), four.off(slow)),
+        );
+        let livelinesses = farther(
+            share(five.off(lively), one_wide),
+            share(six.off(livelier), other_wide),
+        );
+        let (nearest, place) = least(farther(share(values, wide), livelinesses));
         // Whether it is a state that is known cannot be guessed: there is no branch on it.
         let known = nearest <= RADIUS;
         let place = select_unpredictable(known, place, PROTOTYPES as u8 - 1);
         let mut state = state.map(upper);
         for (number, met) in state.iter_mut().zip(&self.met) {
-            let met = met.get(usize::from(place)).copied().unwrap_or(NONE);
-            *number = select_unpredictable(known, met, *number);
+            *number = select_unpredictable(known, met.get(usize::from(place)), *number);
         }
         let first = nearest == f32::INFINITY;
         let nearest = if first { 0.0 } else { smaller(nearest, FAR) };
-        let place = Some(place);
         (nearest, Meeting { place, state })
     }
 
-    /// Takes in what was met.
+    /// Takes in what was met: puts its state before all, in the place of the one that was there.
     #[inline(always)]
     pub(super) fn learn(&mut self, meeting: Meeting) {
-        if let Some(place) = meeting.place {
-            self.put_first(meeting.state, place);
-        }
-    }
-
-    /// Puts a state before all, in the place of the one at `place`.
-    #[inline(always)]
-    fn put_first(&mut self, state: Prototype, place: u8) {
-        let moved = u16x8::from(std::array::from_fn(|at| {
-            if at <= usize::from(place) {
-                u16::MAX
-            } else {
-                0
-            }
-        }));
-        for (numbers, first) in self.met.iter_mut().zip(state) {
-            let [a, b, c, d, e, f, g, _] = *numbers;
-            let before = u16x8::from([first, a, b, c, d, e, f, g]);
-            let kept = u16x8::from(*numbers) & !moved;
-            *numbers = (before & moved | kept).to_array();
+        let place = usize::from(meeting.place);
+        let moved = MOVED.get(place).copied().unwrap_or_default();
+        for (row, number) in self.met.iter_mut().zip(meeting.state) {
+            row.put_first(number, moved);
         }
     }
 }
 
-/// The least of all, and its place: the first, if there are more. What is no number is as far as can be.
+/// The least of all, in the order of [`Row::off`], and its place: the first, if there are more. What is no number is as far as can be.
 #[inline(always)]
-fn least(distances: [f32; LANES]) -> (f32, u8) {
+fn least(distances: [f32x4; 2]) -> (f32, u8) {
     let far = f32x4::splat(f32::INFINITY);
-    let [low, high] = halves(distances).map(|half| half.simd_lt(far).select(half, far));
-    let [one, two, three, four] = low.fast_min(high).to_array();
+    let [even, odd] = distances.map(|half| half.simd_lt(far).select(half, far));
+    let [one, two, three, four] = even.fast_min(odd).to_array();
     let least = smaller(smaller(one, two), smaller(three, four));
-    let equal = |half: f32x4| half.simd_eq(f32x4::splat(least)).to_bitmask();
-    (
-        least,
-        (equal(low) | equal(high) << 4).trailing_zeros() as u8,
-    )
+    let first = |half: f32x4| {
+        let equal = half.simd_eq(f32x4::splat(least)).to_bitmask();
+        2 * equal.trailing_zeros()
+    };
+    (least, smaller(first(even), first(odd) + 1) as u8)
 }
 
-fn halves([a, b, c, d, e, f, g, h]: [f32; LANES]) -> [f32x4; 2] {
-    [[a, b, c, d].into(), [e, f, g, h].into()]
-}
-
-/// What a difference is multiplied by to be a share of that width.
-fn per(width: f32) -> f32 {
-    if width > 0.0 { 1.0 / width } else { 0.0 }
+/// What differences are multiplied by to be shares of those widths.
+#[inline(always)]
+fn per(widths: f32x4) -> f32x4 {
+    let zero = f32x4::splat(0.0);
+    let per = f32x4::splat(1.0) / widths;
+    widths.simd_gt(zero).select(per, zero)
 }
 
 #[cfg(test)]

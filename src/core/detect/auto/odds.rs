@@ -5,7 +5,7 @@ use wide::f32x4;
 
 use super::constants::{ERROR_RATE, SETTLED, SMALL_SAMPLE, USUAL_CLIP};
 use super::control::EXPERTS;
-use super::lanes::{flushed, larger, within};
+use super::lanes::{flushed, larger, mostly_flushed, within};
 
 /// The largest square root of a level, since levels end at [`STATE_FARTHEST`](super::STATE_FARTHEST).
 pub(crate) const LARGEST_ROOT: f32 = 1e16;
@@ -33,8 +33,8 @@ impl Odds {
         let (old_level, old_mean) = (f32x4::from(self.level), f32x4::from(self.mean));
         let (old_variance, old_change) = (f32x4::from(self.variance), f32x4::from(self.change));
         let share = one / n;
-        let level =
-            flushed(old_level + larger(share, f32x4::splat(ERROR_RATE)) * (error - old_level));
+        let rate_of_level = larger(share, f32x4::splat(ERROR_RATE));
+        let level = mostly_flushed(old_level + rate_of_level * (error - old_level));
         let root = level.sqrt();
         let (off, moved) = (root - old_mean, root - old_level.sqrt());
         let sd = old_variance.sqrt();

@@ -34,6 +34,7 @@ impl Default for Season {
 }
 
 /// Which bin of a cycle of `season` milliseconds an instant falls into.
+#[cold]
 pub(crate) fn bin_at(at: Timestamp, season: u64) -> usize {
     let season = season.max(1);
     let into = at.millis().cast_unsigned() % season;
@@ -41,6 +42,45 @@ pub(crate) fn bin_at(at: Timestamp, season: u64) -> usize {
         Some(bins) => (bins / season) as usize,
         // Both factors are far below what 128 bits hold.
         None => (u128::from(into) * BINS as u128 / u128::from(season)) as usize,
+    }
+}
+
+/// A cycle, and by what to multiply to divide by its length: every reading asks for its bin, and nothing can begin before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cycle {
+    season: u64,
+    factor: u64,
+    shift: u32,
+}
+
+impl Cycle {
+    /// Numbers below this are divided to the last digit.
+    const MOST: u64 = 1 << 62;
+
+    /// Of so many milliseconds.
+    pub(crate) fn of(season: u64) -> Self {
+        let season = season.max(2);
+        // Granlund and Montgomery 1994: the inverse, rounded up, with as many digits as there is room for.
+        let shift = (season - 1).ilog2();
+        let factor = (1_u128 << (64 + shift)).div_ceil(u128::from(season));
+        Self {
+            season,
+            factor: u64::try_from(factor).unwrap_or(u64::MAX),
+            shift,
+        }
+    }
+
+    /// As [`bin_at`], which it leaves a cycle of another length to, and what is too far off.
+    #[inline(always)]
+    pub(crate) fn bin_at(self, at: Timestamp, season: u64) -> usize {
+        let at_ms = at.millis().cast_unsigned();
+        if at_ms >= Self::MOST / BINS as u64 || season != self.season {
+            return bin_at(at, season);
+        }
+        // Bins since 1970, of which each cycle has as many.
+        let scaled = u128::from(at_ms * BINS as u64) * u128::from(self.factor);
+        let bins = (scaled >> 64) as u64 >> self.shift;
+        (bins % BINS as u64) as usize
     }
 }
 
@@ -124,6 +164,36 @@ mod tests {
             assert_eq!(bins(season / 2), BINS / 2);
         }
         assert!(bin_at(at(i64::MAX), 3_155_760_000_000) < BINS);
+    }
+
+    #[test]
+    fn a_cycle_divides_to_the_last_digit() {
+        let mut noise = crate::testing::Noise(1);
+        let mut draw = |most: f64| ((noise.next().abs() / 4.0).fract() * most) as u64;
+        let lengths = (1..43).flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 1]);
+        for season in lengths.chain([1000, 60_000, 3_600_000, 86_400_000, 3_155_760_000_000]) {
+            let cycle = Cycle::of(season);
+            let most = Cycle::MOST / BINS as u64;
+            let turns = [
+                0,
+                1,
+                20_000,
+                most / season.max(1),
+                draw(most as f64) / season,
+            ];
+            let ends = turns.iter().flat_map(|turn| {
+                (0..=BINS as u64)
+                    .map(move |bin| turn * season + (bin * season).div_ceil(BINS as u64))
+            });
+            let drawn: Vec<u64> = (0..100).map(|_| draw(most as f64)).collect();
+            for near in ends.chain(drawn) {
+                for ms in [near.saturating_sub(1), near, near + 1, near + season / 2] {
+                    let at = at(ms.min(i64::MAX as u64) as i64);
+                    let plainly = bin_at(at, season);
+                    assert_eq!(cycle.bin_at(at, season), plainly, "{ms} of {season}");
+                }
+            }
+        }
     }
 
     #[test]

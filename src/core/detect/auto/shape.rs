@@ -3,12 +3,11 @@
 use wide::f32x4;
 
 use super::super::Oddity;
+use super::STATE_FARTHEST;
 use super::constants::{
-    COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, LIVELY_QUICK,
-    LIVELY_SLOW, SETTLED,
+    COURSE_MIDDLE, COURSE_QUICK, COURSE_SLOW, FEATURE_CLIP, FEATURE_RATE, LIFELESS, SETTLED,
 };
-use super::lanes::{flushed as flushed_each, within};
-use super::{STATE_FARTHEST, flushed};
+use super::lanes::{all_within, flushed as flushed_each, mostly_within, within};
 
 /// Features of a signal.
 const FEATURES: usize = 6;
@@ -67,17 +66,16 @@ pub(crate) fn count(varied: u32) -> u32 {
 }
 
 impl Shape {
-    /// The state after the reading `y`, `change` away from the one before; its distance from the usual, and in what.
+    /// The state after the reading `y`, with the mean changes after it in the first two lanes; its distance from the usual, and in what.
     #[inline(always)]
     pub(crate) fn next(
         mut self,
         y: f64,
-        change: f32,
+        lively: f32x4,
         noise: f32,
         varied: u32,
     ) -> (Self, f32, Deviations) {
         const NONE: Deviations = [[0.0; 4]; 2];
-        let share = 1.0 / varied.max(1) as f32;
         for (mean, rate) in self
             .means
             .iter_mut()
@@ -85,14 +83,15 @@ impl Shape {
         {
             *mean += rate * (y - *mean);
         }
-        for (lively, rate) in self.lively.iter_mut().zip([LIVELY_QUICK, LIVELY_SLOW]) {
-            *lively = flushed(*lively + rate.max(share) * (change - *lively));
-        }
+        let [quick, slow, ..] = lively.to_array();
+        self.lively = [quick, slow];
         if varied <= BEGIN {
             return (self, 0.0, NONE);
         }
         let [quick, middle, slow] = self.means;
-        let log = |lively: f32| libm::logf(lively + LIFELESS * noise + f32::MIN_POSITIVE);
+        let alive = lively + f32x4::splat(LIFELESS * noise) + f32x4::splat(f32::MIN_POSITIVE);
+        let [lively, livelier, ..] = alive.to_array();
+        let [lively, livelier] = [lively, livelier].map(libm::logf);
         let farthest = f32x4::splat(STATE_FARTHEST);
         let courses = [
             (y - quick) as f32,
@@ -100,24 +99,24 @@ impl Shape {
             (middle - slow) as f32,
             (slow - self.centre) as f32,
         ];
-        let livelinesses = [log(self.lively[0]), log(self.lively[1]), 0.0, 0.0];
-        let features = [courses, livelinesses].map(|each| within(f32x4::from(each), farthest));
+        let livelinesses = [lively, livelier, 0.0, 0.0];
+        let features = mostly_within([courses, livelinesses].map(f32x4::from), farthest);
         let n = varied - BEGIN;
         if n == 1 {
             self.usual = joined(features);
             (self.usual[LEVEL], self.centre) = (0.0, slow);
             return (self, 0.0, NONE);
         }
-        let (usual, spread) = (parted(&self.usual), parted(&self.spread));
+        let (usual, spread) = (parted(&self.usual, 0.0), parted(&self.spread, 1.0));
         let [courses, livelinesses] = features;
         let off = [courses - usual[0], livelinesses - usual[1]];
-        let deviations = [deviations(off[0], spread[0]), deviations(off[1], spread[1])];
+        let deviations = deviations(off, spread);
         let squares = deviations.map(|each| (each * each).to_array());
         let [one, two, three, four] = squares[0];
         let [five, six, ..] = squares[1];
         let distance = (one + two + three + four + five + six).sqrt();
         let taught = if n > SETTLED && distance > FEATURE_CLIP {
-            FEATURE_CLIP / distance
+            clip(distance)
         } else {
             1.0
         };
@@ -135,13 +134,20 @@ impl Shape {
     }
 }
 
-/// Features in lanes.
+/// What counts of so large a distance. Apart, so that what is seldom asked is not divided all the same.
+#[cold]
+#[inline(never)]
+fn clip(distance: f32) -> f32 {
+    FEATURE_CLIP / distance
+}
+
+/// Features in lanes, and what stands in those that are nobody's.
 #[inline(always)]
-fn parted(features: &[f32; FEATURES]) -> [f32x4; 2] {
+fn parted(features: &[f32; FEATURES], rest: f32) -> [f32x4; 2] {
     let [one, two, three, four, five, six] = *features;
     [
         f32x4::from([one, two, three, four]),
-        f32x4::from([five, six, 0.0, 0.0]),
+        f32x4::from([five, six, rest, rest]),
     ]
 }
 
@@ -154,9 +160,25 @@ fn joined(lanes: [f32x4; 2]) -> [f32; FEATURES] {
 
 /// How many standard deviations features are off, whose mean deviations are `spread`.
 #[inline(always)]
-fn deviations(off: f32x4, spread: f32x4) -> f32x4 {
+fn deviations(off: [f32x4; 2], spread: [f32x4; 2]) -> [f32x4; 2] {
+    let ([off1, off2], [spread1, spread2]) = (off, spread);
+    let normal = f32x4::splat(NORMAL);
+    let known = [off1 / (normal * spread1), off2 / (normal * spread2)];
+    if all_within(known, f32x4::splat(FAR)) {
+        known
+    } else {
+        far_deviations([(off1, spread1), (off2, spread2)])
+    }
+}
+
+/// As above, where a feature is far off, or has had no deviation.
+#[cold]
+#[inline(never)]
+fn far_deviations(features: [(f32x4, f32x4); 2]) -> [f32x4; 2] {
     let (zero, far) = (f32x4::splat(0.0), f32x4::splat(FAR));
-    let unknown = off.simd_eq(zero).select(zero, far);
-    let known = within(off / (f32x4::splat(NORMAL) * spread), far);
-    spread.simd_gt(zero).select(known, unknown)
+    features.map(|(off, spread)| {
+        let unknown = off.simd_eq(zero).select(zero, far);
+        let known = within(off / (f32x4::splat(NORMAL) * spread), far);
+        spread.simd_gt(zero).select(known, unknown)
+    })
 }
