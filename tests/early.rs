@@ -2,7 +2,7 @@
 //! by the clock.
 
 use anomaly_tests::{
-    Server, Stop, args, assert_same, call, call_many, field, int, is_nil, list, text,
+    Server, Stop, args, assert_same, c_module, call, call_many, field, int, is_nil, list, text,
 };
 
 /// A server that watches `raw`, and has seen an entry of each of these devices before.
@@ -255,4 +255,35 @@ fn whoever_hears_is_told_of_the_readings_of_known_sensors() {
     server.restart(Stop::NoSave);
     assert_same(&server.picture(), &picture);
     assert_eq!(readings(&replica, "sensor:d:temp"), 50);
+}
+
+/// A stream expires in the midst of the XADD that adds to it, upon which another module adds to one that is watched as well.
+#[test]
+fn an_entry_that_came_before_is_read_before() {
+    let builder = Server::builder();
+    let library = c_module("tests/early/loud.c", builder.path());
+    let server = builder.config(format!("loadmodule {library}")).start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    server.cmd(&["ANOMALY.WATCH", "SET", "raw*"]);
+    server.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+    let add = |at: i64| {
+        let at = (1_754_300_000_000 + at).to_string();
+        let entry = ["id", "d", "temp", "5", "ts", &at];
+        server.cmd(&[&["XADD", "raw:short", "*"], &entry[..]].concat());
+    };
+    (1..=3).for_each(add);
+    let now = || {
+        let time = list(&server.cmd(&["TIME"]));
+        int(&time[0]) * 1000 + int(&time[1]) / 1000
+    };
+    let then = now() + 20;
+    server.cmd(&args!["PEXPIREAT", "raw:short", then]);
+    server.wait_until("its time is over", || now() > then);
+    // One second before this one is that of the other module.
+    add(2000);
+    assert_eq!(int(&server.cmd(&["XLEN", "raw:short"])), 1);
+    assert_eq!(int(&server.cmd(&["XLEN", "raw"])), 1);
+    let info = server.cmd(&["ANOMALY.INFO", "sensor:d:temp"]);
+    let counts = ["readings", "late"].map(|name| int(&field(&info, name)));
+    assert_eq!(counts, [5, 0]);
 }

@@ -1,6 +1,6 @@
 //! A bug of ours must not take the server down. Builds with debug assertions have a command that provokes one.
 
-use anomaly_tests::{Server, args, assert_same, field, int, text};
+use anomaly_tests::{Server, Stop, args, assert_same, field, int, list, text};
 
 #[test]
 fn a_panic_is_an_error_reply_and_one_line_in_the_log() {
@@ -69,4 +69,68 @@ fn a_panic_in_one_item_of_madd_leaves_the_others() {
     assert!(
         anomaly_tests::error(&replies[1]).is_some_and(|why| why.starts_with("ERR internal error"))
     );
+}
+
+#[test]
+fn a_panic_in_the_first_reading_of_a_sensor_leaves_none_anywhere() {
+    let mut master = Server::builder().aof().start();
+    let replica = Server::builder().replica_of(&master).start();
+    master.replica_in_sync(&replica);
+    master.cmd(&[
+        "ANOMALY.CONFIG",
+        "SET",
+        "*",
+        "max",
+        "10",
+        "nodata",
+        "3600000",
+    ]);
+    master.cmd(&["ANOMALY.WATCH", "SET", "raw"]);
+    master.cmd(&args!["ANOMALY.ADD", "other", 1000, 50]);
+    let info = |name: &str| master.info("anomaly")[&format!("anomaly_{name}")].clone();
+    let before = ["sensors", "open_episodes", "timed_sensors"].map(info);
+
+    master.cmd(&["ANOMALY._PANIC", "s"]);
+    let refused = master.refuses(&["ANOMALY.ADD", "s", "1000", "50"]);
+    assert!(refused.starts_with("ERR internal error"), "{refused}");
+    master.cmd(&["ANOMALY._PANIC", "m"]);
+    let replies = master.cmd(&args!["ANOMALY.MADD", "other", 2000, 1, "m", 1000, 50]);
+    assert!(anomaly_tests::error(&list(&replies)[1]).is_some());
+    master.cmd(&["ANOMALY._PANIC", "sensor:d:temp"]);
+    master.cmd(&["XADD", "raw", "*", "id", "d", "temp", "50", "ts", "1000"]);
+    assert_eq!(master.stream("anomaly:dead").len(), 1);
+
+    let keys = ["EXISTS", "s", "m", "sensor:d:temp"];
+    assert_eq!(int(&master.cmd(&keys)), 0);
+    assert_eq!(
+        ["sensors", "open_episodes", "timed_sensors"].map(info),
+        before
+    );
+    master.replica_in_sync(&replica);
+    assert_same(&replica.picture(), &master.picture());
+
+    // And it begins as if nothing had been.
+    for sensor in ["s", "m"] {
+        let verdict = master.cmd(&args!["ANOMALY.ADD", sensor, 1000, 50]);
+        assert_eq!(text(&verdict), "warning");
+    }
+    master.cmd(&["XADD", "raw", "*", "id", "d", "temp", "50", "ts", "1000"]);
+    assert_eq!(int(&master.cmd(&keys)), 3);
+    master.replica_in_sync(&replica);
+    let picture = master.picture();
+    assert_same(&replica.picture(), &picture);
+    master.restart(Stop::NoSave);
+    assert_same(&master.picture(), &picture);
+}
+
+/// It was there before, on replicas as well.
+#[test]
+fn a_panic_in_a_sensor_without_readings_leaves_it() {
+    let server = Server::start();
+    server.cmd(&["ANOMALY.CONFIG", "SET", "*", "max", "10"]);
+    server.cmd(&args!["ANOMALY.ADD", "s", 1000, 1]);
+    server.cmd(&["ANOMALY.RESET", "s"]);
+    server.cmd(&["ANOMALY._PANIC", "s"]);
+    server.refuses(&["ANOMALY.ADD", "s", "1000", "1"]);
+    assert_eq!(int(&server.cmd(&["EXISTS", "s"])), 1);
 }

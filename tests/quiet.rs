@@ -94,6 +94,45 @@ fn readings_reach_a_replica_that_joins_after_others() {
 }
 
 #[test]
+fn a_master_whose_last_replica_has_left_is_quiet_again_until_another_joins() {
+    let master = quiet();
+    let is_quiet = || master.info("anomaly")["anomaly_quiet"] == "1";
+    if !is_quiet() {
+        eprintln!("SKIPPED: nobody is taken for quiet on a server that was not looked at");
+        return;
+    }
+    master.cmd(&["CONFIG", "SET", "repl-backlog-ttl", "3"]);
+    let replica = Server::builder().replica_of(&master).start();
+    master.replica_in_sync(&replica);
+    add(&master, 11);
+    assert!(!is_quiet());
+    drop(replica);
+    master.wait_until("the replica has left", || {
+        master.info("replication")["connected_slaves"] == "0"
+    });
+    // It leaves a backlog to come back to, for which this is.
+    add(&master, 12);
+    master.wait_until("the backlog is freed", || {
+        master.info("replication")["repl_backlog_active"] == "0"
+    });
+    let mut at = 13;
+    master.wait_until("nobody is passed anything", || {
+        add(&master, at);
+        at += 1;
+        is_quiet()
+    });
+    let offset = || master.info("replication")["master_repl_offset"].clone();
+    let before = offset();
+    add(&master, at);
+    assert_eq!(offset(), before);
+    let replica = Server::builder().replica_of(&master).start();
+    master.replica_in_sync(&replica);
+    add(&master, at + 1);
+    master.replica_in_sync(&replica);
+    assert_same(&replica.picture(), &master.picture());
+}
+
+#[test]
 fn readings_of_a_server_that_may_evict_are_refused_as_ever_when_memory_is_out() {
     let server = quiet();
     server.cmd(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);

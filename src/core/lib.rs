@@ -34,6 +34,7 @@ pub mod ranks;
 pub mod reading;
 pub mod reason;
 pub mod recent;
+pub mod release;
 pub mod rule;
 pub mod setting;
 pub mod shape;

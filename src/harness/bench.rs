@@ -106,7 +106,7 @@ Examples:
 Without `make`, `. .cache/env` tells where the servers are.";
 
 /// For `--growth`.
-const GROWTH: [&str; 9] = [
+const GROWTH: [&str; 10] = [
     "add-zscore",
     "add-auto",
     "add-zscore-series",
@@ -116,6 +116,7 @@ const GROWTH: [&str; 9] = [
     "sensors-10k",
     "sensors-100k",
     "sensors-1m",
+    "madd-1m",
 ];
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> anyhow::Result<()> {

@@ -4,6 +4,8 @@
 //! would be dropped, and only there. The AOF can be seen at any time. A backlog and replicas begin with a replica's full
 //! synchronisation, which forks; or with a file or a master that was followed, which is loaded. Each of these makes the
 //! answer unknown, and the server is asked again. Clusters and servers of a kind that was not looked at are always heard.
+//! That nobody hears any more is not told: a backlog without replicas is freed after `repl-backlog-ttl`. So where somebody does, the
+//! server is asked again now and then.
 //!
 //! Most servers of which nobody hears are masters without AOF and eviction, too, and stay so until somebody sets that: then not even that
 //! is asked with each reading. To set it makes it unknown, and so does all of the above: an AOF that begins of itself, once a
@@ -11,13 +13,21 @@
 
 use std::ptr;
 
+use anomaly_core::release::{LOOKED_AT, Releases};
+use anomaly_core::units::Timestamp;
 use redis_module::raw;
 
-use crate::server::{Ctx, Flags, OK, api};
+use crate::server::{Ctx, Flags, OK, api, is_one_of};
 use crate::state::{State, with};
 
-/// Redis 7.2 to 8.2 and Valkey 8 (which says that it is Redis 7.2) begin replication as described.
-const NEWEST_KNOWN: (u32, u32) = (8, 2);
+/// These begin replication as described: besides those that all of the module goes by, one more of Redis.
+const ALIKE: Releases = Releases {
+    redis: (7, 2)..=(8, 2),
+    ..LOOKED_AT
+};
+
+/// Milliseconds for which somebody hears who once did.
+const STAYS: i64 = 1000;
 
 /// What is known of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +36,8 @@ pub(crate) enum Audience {
     #[default]
     Unknown,
     Nobody,
-    Somebody,
+    /// As of then.
+    Somebody(Timestamp),
 }
 
 /// What a reading has to know of the server.
@@ -94,17 +105,24 @@ impl Audience {
             return true;
         }
         match with(|state| state.audience) {
-            Self::Unknown => Self::find_out(ctx) == Self::Somebody,
-            known => known == Self::Somebody,
+            Self::Nobody => false,
+            // A clock that was set back is no clock.
+            Self::Somebody(then) if (0..STAYS).contains(&ctx.now().since(then)) => true,
+            _ => Self::find_out(ctx),
         }
     }
 
     #[cold]
-    fn find_out(ctx: Ctx) -> Self {
-        let unlike = with(|state| state.cluster) || crate::server::version() > NEWEST_KNOWN;
-        let audience = if unlike { Self::Somebody } else { ask(ctx) };
+    fn find_out(ctx: Ctx) -> bool {
+        let unlike = with(|state| state.cluster) || !is_one_of(&ALIKE);
+        let hears = unlike || hears(ctx);
+        let audience = if hears {
+            Self::Somebody(ctx.now())
+        } else {
+            Self::Nobody
+        };
         with(|state| state.audience = audience);
-        audience
+        hears
     }
 }
 
@@ -130,7 +148,8 @@ fn find_out_leads(ctx: Ctx) -> bool {
     leads
 }
 
-fn ask(ctx: Ctx) -> Audience {
+/// Whether the server has replicas or a backlog.
+fn hears(ctx: Ctx) -> bool {
     // SAFETY: a live context and C strings; what is asked for is freed.
     let counts = unsafe {
         let info = api!(RedisModule_GetServerInfo(
@@ -150,9 +169,5 @@ fn ask(ctx: Ctx) -> Audience {
         api!(RedisModule_FreeServerInfo(ptr::null_mut(), info));
         counts
     };
-    if counts == [Some(0), Some(0)] {
-        Audience::Nobody
-    } else {
-        Audience::Somebody
-    }
+    counts != [Some(0), Some(0)]
 }

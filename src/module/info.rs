@@ -1,12 +1,16 @@
 //! The section `anomaly` of INFO.
 
 use std::ffi::{CString, c_int, c_ulonglong};
+#[cfg(debug_assertions)]
+use std::sync::atomic::Ordering;
 
 use anomaly_core::episode::Event;
 use redis_module::raw;
 
 use crate::datatype::totals;
 use crate::fence::guard;
+#[cfg(debug_assertions)]
+use crate::server::SHORTENED;
 use crate::server::{Ctx, OK, api};
 use crate::settings::Archive;
 use crate::state::with;
@@ -97,7 +101,11 @@ unsafe extern "C" fn section(info: *mut raw::RedisModuleInfoCtx, _: c_int) {
             count("open_episodes", state.open.len() as u64);
             count("bytes", bytes);
             #[cfg(debug_assertions)]
-            count("known", state.known.found());
+            {
+                count("known", state.known.found());
+                count("quiet", u64::from(state.quiet));
+                count("replies_shortened", SHORTENED.load(Ordering::Relaxed));
+            }
             count("hook_usec", counts.hook_microseconds());
             count("backtests", counts.backtests);
             count("backtest_running", u64::from(state.backtest.is_some()));

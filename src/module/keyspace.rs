@@ -192,6 +192,8 @@ fn left(db: c_int, key: Str<'_>, end: End) {
 fn arrived(ctx: Ctx, name: Str<'_>, is_new: bool) {
     with(|state| state.known.forget(ctx.db(), name.bytes()));
     let mut key = Key::open(ctx, name, Mode::Look);
+    // In a transaction Valkey 9 gives the database of its client, also where the key has come to another one.
+    let db = key.db().unwrap_or_else(|| ctx.db());
     if let Ok(Some(model)) = datatype::model(&mut key) {
         model.renamed();
         if is_new {
@@ -201,8 +203,8 @@ fn arrived(ctx: Ctx, name: Str<'_>, is_new: bool) {
         let unknown = model.arrived == Timestamp::ZERO;
         let since = if unknown { now } else { Timestamp::ZERO };
         with(|state| {
-            state.track(ctx.db(), name.bytes(), model);
-            state.time(ctx.db(), name.bytes(), model, since, now);
+            state.track(db, name.bytes(), model);
+            state.time(db, name.bytes(), model, since, now);
             // By the episode, not by the old name: in one transaction that may have been given and deleted before.
             let gone = state
                 .unlinked

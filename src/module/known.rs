@@ -236,22 +236,22 @@ impl Sought<'_> {
         self.model.map(|mut known| unsafe { known.as_mut() })
     }
 
-    /// The model at the sensor's key, a new one where there is no key; `key` holds the key open. From then on it is known,
-    /// if it may be.
+    /// The model at the sensor's key, a new one where there is no key, and whether it is; `key` holds the key open. From then
+    /// on it is known, if it may be.
     #[inline(never)]
     pub(crate) fn open<'a>(
         &self,
         ctx: Ctx,
         sensor: Str<'_>,
         key: &'a mut Option<Key>,
-    ) -> Result<&'a mut Model, Error> {
+    ) -> Result<(&'a mut Model, bool), Error> {
         let key = key.insert(Key::open(ctx, sensor, Mode::Change));
-        let lasts = !key.expires();
+        let (is_new, lasts) = (key.is_empty(), !key.expires());
         let model = datatype::model_or_new(key, self.key)?;
         if let Some(place) = self.place.filter(|_| lasts) {
             with(|state| state.known.note(place, model));
         }
-        Ok(model)
+        Ok((model, is_new))
     }
 }
 

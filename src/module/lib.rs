@@ -85,6 +85,7 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 /// Everything the module registers, in the order the server wants it.
 fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
     server::check_version()?;
+    server::find_out_release(ctx);
     state::init(ctx);
     datatype::register(ctx)?;
     settings::register(ctx, args)?;
@@ -99,5 +100,6 @@ fn load(ctx: Ctx, args: Args<'_>) -> Result<(), String> {
         env!("CARGO_PKG_VERSION"),
         effects::describe_archive(ctx)
     ));
+    server::say_if_not_looked_at(ctx);
     Ok(())
 }

@@ -25,6 +25,25 @@ pub fn anomaly() -> Command {
     Command::new(BINARY.get_or_init(|| build("anomaly", "anomaly")))
 }
 
+/// Another module, built from the source in C at that place in the checkout and put into a directory. Where it is.
+pub fn c_module(source: &str, dir: &Path) -> String {
+    let source = checkout().join(source);
+    let name = source.file_stem().expect("a file").to_string_lossy();
+    let library = dir.join(format!("{name}.so"));
+    let output = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .output()
+        .expect("cc can be started");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    library.to_str().expect("paths are UTF-8").to_owned()
+}
+
 /// Builds `package` and tells where cargo put the file of its target.
 fn build(package: &str, target: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));

@@ -31,7 +31,7 @@ mod setup;
 mod tls;
 mod wait;
 
-pub use artifact::{anomaly, module};
+pub use artifact::{anomaly, c_module, module};
 pub use builder::{Builder, Refused};
 pub use call::{__argument, Args, call, call_many, try_call};
 pub use cluster::three_masters;

@@ -38,7 +38,8 @@ pub fn timeseries() -> Option<&'static Path> {
     setup().timeseries.as_deref()
 }
 
-/// One of the other servers of `scripts/bootstrap.sh`: `redis6`, `redis7`, `redis8`, `valkey80`, `valkey81`. None if it was
+/// One of the other servers of `scripts/bootstrap.sh`: `redis6`, `redis7`, `redis8`, `redis82`, `valkey80`, `valkey81`,
+/// `valkey9`. None if it was
 /// not fetched, unless `ANOMALY_MATRIX` is set, as `make test-matrix` does: then it is.
 pub fn fetched_server(part: &str) -> Option<PathBuf> {
     let program = cache().join(part).join("bin/redis-server");

@@ -25,17 +25,15 @@ use super::entry::{Entry, Words, halves};
 use crate::server::{self, Ctx, Fields};
 use crate::state::State;
 
-/// Redis 7.2 and 7.4 and Valkey 8.0 keep the rule, and tell of everything else that raises a last id. (Redis 8.0 has a module of
-/// its own, which was not looked at.)
-const NEWEST_KNOWN: (u32, u32) = (8, 0);
-/// Modules that do not call `RM_StreamAdd`: this one, RedisTimeSeries, RedisBloom, RediSearch, RedisJSON, and the one of
-/// `anomaly bench`.
-const WITHOUT_STREAM_ADD: [&[u8]; 6] = [
+/// Modules that do not call `RM_StreamAdd`: this one, RedisTimeSeries, RedisBloom, RediSearch, RedisJSON, the one that Redis 8.0
+/// has in itself, and the one of `anomaly bench`.
+const WITHOUT_STREAM_ADD: [&[u8]; 7] = [
     b"anomaly",
     b"timeseries",
     b"bf",
     b"search",
     b"ReJSON",
+    b"vectorset",
     b"benchfloor",
 ];
 
@@ -118,7 +116,7 @@ pub(super) fn is_known(ctx: Ctx, cluster: bool) -> bool {
     let others = |name: &Vec<u8>| WITHOUT_STREAM_ADD.contains(&&name[..]);
     clock
         && !cluster
-        && server::version() <= NEWEST_KNOWN
+        && server::is_looked_at()
         && ctx.modules().is_some_and(|names| names.iter().all(others))
 }
 

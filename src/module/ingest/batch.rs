@@ -51,7 +51,7 @@ impl<'a> Batch<'a> {
         let mut taken = Taken::default();
         if let Err(error) = judge(&self.command, &given, &mut self.outcome, &mut taken) {
             self.settle();
-            broken(self.command.ctx, &given, error)?;
+            broken(self.command.ctx, &given, taken.is_first, error)?;
         }
         let verdict = self.outcome.verdict;
         if self.outcome.transition.is_some() {

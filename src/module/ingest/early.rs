@@ -27,6 +27,10 @@ pub(crate) struct Early {
 impl Early {
     /// Nobody hears, no entry waits, and what follows may wait. Only of a client's own command: one of a transaction or of a
     /// script is pressed, which is not asked for where all is quiet.
+    ///
+    /// An entry waits that came before, in the same command. Those that come by another command are none of them: it would have been
+    /// seen after this one, whose words would be gone. But another module may add to a stream by `RM_StreamAdd`, which
+    /// is no command, and tell of it itself, for instance of the end of a key that expires as the command looks it up.
     pub(crate) fn may(ctx: Ctx, db: c_int, now: Timestamp) -> Option<Self> {
         let situation = Situation::of(ctx);
         match situation {
@@ -122,7 +126,7 @@ impl Due {
                 follow(ctx, Situation::of(ctx), given, taken, outcome);
                 Ok(())
             }
-            Err(error) => broken(ctx, given, error.clone()),
+            Err(error) => broken(ctx, given, false, error.clone()),
         }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Taken {
     archive: bool,
     /// It came after all readings before it.
     newest: bool,
+    /// Its sensor was made for it.
+    is_first: bool,
     /// What it was judged by, where more is to be said of it than its verdict.
     pub(crate) profile: Option<Arc<Profile>>,
 }
@@ -92,7 +94,7 @@ pub(crate) fn decide(
 ) -> Result<(), Error> {
     let command = Command::of(ctx);
     if let Err(error) = judge(&command, given, outcome, taken) {
-        return broken(ctx, given, error);
+        return broken(ctx, given, taken.is_first, error);
     }
     follow(ctx, command.situation, given, taken, outcome);
     Ok(())
@@ -145,7 +147,7 @@ fn judge(
     let mut key = None;
     let model = match sought.known() {
         Some(model) => model,
-        None => open(ctx, given, taken.reading, cluster, &sought, &mut key)?,
+        None => open(ctx, given, cluster, &sought, &mut key, taken)?,
     };
     take(ctx, given, (db, name), Some(now), model, outcome, taken)
 }
@@ -161,16 +163,18 @@ fn check_slot(sensor: &[u8]) -> Result<(), Error> {
 fn open<'a>(
     ctx: Ctx,
     given: &Given<'_>,
-    reading: Reading,
     cluster: bool,
     sought: &Sought<'_>,
     key: &'a mut Option<Key>,
+    taken: &mut Taken,
 ) -> Result<&'a mut Model, Error> {
     admit(ctx, given)?;
     if cluster {
-        moving::check_reading(ctx, given.sensor, reading)?;
+        moving::check_reading(ctx, given.sensor, taken.reading)?;
     }
-    sought.open(ctx, given.sensor, key)
+    let (model, is_new) = sought.open(ctx, given.sensor, key)?;
+    taken.is_first = is_new;
+    Ok(model)
 }
 
 /// Refuses a sensor that is not there and must not be created.
@@ -187,13 +191,28 @@ fn admit(ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
 }
 
 /// What follows from an error of [`judge`]. A model that broke is reset, here and on every replica, whose models went on:
-/// whatever it holds now is not to be trusted.
+/// whatever it holds now is not to be trusted. One that was made for the reading is taken away again: no replica has it.
 #[cold]
-fn broken(ctx: Ctx, given: &Given<'_>, error: Error) -> Result<(), Error> {
+fn broken(ctx: Ctx, given: &Given<'_>, is_first: bool, error: Error) -> Result<(), Error> {
     if let Error::Broken = error {
-        reset(ctx, given.sensor)?;
+        if is_first {
+            unmake(ctx, given.sensor)?;
+        } else {
+            reset(ctx, given.sensor)?;
+        }
     }
     Err(error)
+}
+
+/// Takes a sensor away that nobody has heard of yet.
+fn unmake(ctx: Ctx, sensor: Str<'_>) -> Result<(), Error> {
+    let mut key = Key::open(ctx, sensor, Mode::Change);
+    if let Some(model) = datatype::model(&mut key)? {
+        // Neither has anybody of an episode that the reading may have begun.
+        model.reset();
+        key.delete();
+    }
+    Ok(())
 }
 
 fn words<'a>(ctx: Ctx, given: &Given<'a>, taken: &Taken) -> Words<'a> {
@@ -337,7 +356,7 @@ pub(crate) fn apply(
     let mut key = None;
     let model = match sought.known() {
         Some(model) => model,
-        None => sought.open(ctx, given.sensor, &mut key)?,
+        None => sought.open(ctx, given.sensor, &mut key)?.0,
     };
     take(
         ctx,

@@ -92,18 +92,35 @@ pub(super) fn read<T: Default>(
     }
 }
 
-/// Redis 7.2 to 8.0 and Valkey 8 (which says that it is Redis 7.2) have a reply's text to itself.
-const NEWEST_KNOWN: (u32, u32) = (8, 0);
+/// Whether a call by which nothing is done is refused: its reply is an error then. Else there is none, or, on Valkey 9, one that
+/// says nothing.
+///
+/// # Safety
+/// The reply must be live or null, and nobody may read it after this.
+pub(super) unsafe fn refuses(reply: *mut raw::RedisModuleCallReply) -> bool {
+    // SAFETY: promised by the caller; a live reply is freed once.
+    unsafe {
+        let refuses = !reply.is_null() && protocol(reply).first() == Some(&b'-');
+        if !reply.is_null() {
+            api!(RedisModule_FreeCallReply(reply));
+        }
+        refuses
+    }
+}
+
 /// What a reply is made that is about to be freed: as short as one can be.
 const SHORT: &[u8] = b":0\r\n";
+/// How many were, for tests.
+#[cfg(debug_assertions)]
+pub(crate) static SHORTENED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 /// Makes a reply of many parts one of a single part. Before the server frees a reply it takes it apart, to see whether it is one
-/// of those that are yet to come; it is not, if it is sent as an array, so that all it has to do is to free the text.
+/// of those that are yet to come; it is not, if it is sent as an array, so that all it has to do is to free the text. That a reply has its text to itself is known of servers that were looked at.
 ///
 /// # Safety
 /// The reply must be live, and nobody may read it after this.
 unsafe fn shorten(reply: *mut raw::RedisModuleCallReply) {
-    if super::version() > NEWEST_KNOWN {
+    if !super::is_looked_at() {
         return;
     }
     let mut len = 0;
@@ -113,6 +130,8 @@ unsafe fn shorten(reply: *mut raw::RedisModuleCallReply) {
         let start = api!(RedisModule_CallReplyProto(reply, &raw mut len)).cast_mut();
         if len > SHORT.len() && start.read() == b'*'.cast_signed() {
             ptr::copy_nonoverlapping(SHORT.as_ptr(), start.cast(), SHORT.len());
+            #[cfg(debug_assertions)]
+            SHORTENED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             // Were it not so, this would gain nothing.
             debug_assert_eq!(
                 api!(RedisModule_CallReplyType(reply)),

@@ -209,7 +209,7 @@ impl Ctx {
         let (delete, pattern) = (self.string(b"DEL"), self.string(b""));
         let words = [delete.raw(), pattern.raw()];
         // SAFETY: a live context; "v" takes an array of strings and its length. Of what would be refused to a script ("S")
-        // the reply is an error; nothing is done ("D"), so that there is no other reply.
+        // the reply is an error; nothing is done ("D").
         unsafe {
             let reply = api!(RedisModule_Call(
                 self.0,
@@ -218,24 +218,18 @@ impl Ctx {
                 words.as_ptr(),
                 words.len()
             ));
-            if !reply.is_null() {
-                api!(RedisModule_FreeCallReply(reply));
-            }
-            reply.is_null()
+            !called::refuses(reply)
         }
     }
 
     /// Whether a key can be written on this node of a cluster now, and why not.
     pub(crate) fn serves(self, key: Str<'_>) -> Served {
-        // SAFETY: a live context; "s" takes a string. Nothing is done ("D"), so that there is no reply but an error ("E").
+        // SAFETY: a live context; "s" takes a string. Nothing is done ("D"); a refusal is an error ("E").
         let refused = unsafe {
             let (command, flags) = (c"DEL".as_ptr(), c"DEs".as_ptr());
             let reply = api!(RedisModule_Call(self.0, command, flags, key.raw()));
             let why = std::io::Error::last_os_error().kind();
-            if !reply.is_null() {
-                api!(RedisModule_FreeCallReply(reply));
-            }
-            (!reply.is_null()).then_some(why)
+            called::refuses(reply).then_some(why)
         };
         match refused {
             None => Served::Here,

@@ -35,8 +35,9 @@ impl Key {
 
     /// Whether it has a time at which it expires.
     pub(crate) fn expires(&self) -> bool {
-        // SAFETY: a key we hold open; null has no such time.
-        !self.0.is_null()
+        // Redis 8.2 ends if it is asked that of a key that is yet to be written.
+        // SAFETY: a key we hold open, which there is.
+        !self.is_empty()
             && unsafe { api!(RedisModule_GetExpire(self.0)) }
                 != raw::mstime_t::from(raw::REDISMODULE_NO_EXPIRE)
     }
@@ -47,6 +48,20 @@ impl Key {
             || unsafe {
                 api!(RedisModule_KeyType(self.0)) == raw::REDISMODULE_KEYTYPE_EMPTY as c_int
             }
+    }
+
+    /// The database it is in; `None`: it does not exist.
+    pub(crate) fn db(&self) -> Option<c_int> {
+        // SAFETY: a key we hold open, which there is.
+        (!self.0.is_null()).then(|| unsafe { api!(RedisModule_GetDbIdFromModuleKey(self.0)) })
+    }
+
+    /// Deletes what is there, without an event of a deletion.
+    pub(crate) fn delete(self) {
+        if !self.0.is_null() {
+            // SAFETY: a key we hold open for writing; nothing else refers to its value.
+            unsafe { api!(RedisModule_DeleteKey(self.0)) };
+        }
     }
 
     pub(crate) fn is_stream(&self) -> bool {

@@ -7,21 +7,26 @@ mod entries;
 mod filter;
 mod key;
 mod range;
+mod release;
 mod strings;
 mod user;
 
 use std::ffi::{CString, c_int};
 use std::ptr;
 
+use anomaly_core::release::Version;
 use redis_module::raw;
 
 pub(crate) use blocked::{Blocked, Replier};
+#[cfg(debug_assertions)]
+pub(crate) use called::SHORTENED;
 pub(crate) use called::{Called, Kept};
 pub(crate) use ctx::{Ctx, Flags, OwnCtx, Served};
 pub(crate) use entries::{Entries, Fields};
 pub(crate) use filter::{Client, Filtered};
 pub(crate) use key::{Key, Mode};
 pub(crate) use range::{Sample, Samples};
+pub(crate) use release::{find_out_release, is_looked_at, is_one_of, say_if_not_looked_at};
 pub(crate) use strings::{Args, Argv, Constant, Event, OwnedStr, Str, borrowed};
 pub(crate) use user::User;
 
@@ -42,10 +47,10 @@ macro_rules! api {
 pub(crate) use api;
 
 /// The oldest server that has all we need.
-const OLDEST: (u32, u32) = (7, 2);
+const OLDEST: Version = (7, 2);
 
-/// The server's version, as far as it matters to modules.
-pub(crate) fn version() -> (u32, u32) {
+/// The version that the server gives modules: its own, also where INFO calls it one of Redis that it is compatible with.
+fn version() -> Version {
     // SAFETY: reads a function pointer that the server set, and calls it if there is one.
     let version =
         unsafe { { raw::RedisModule_GetServerVersion }.map_or(0, |function| function()) } as u32;
