@@ -70,18 +70,10 @@ impl State {
         let profile = model.profile(key, &mut self.rules);
         let known = self.timers.get(model.timer);
         let known = known.filter(|timed| timed.place.0 == db && timed.place.1 == key);
-        // One of an arrival that is not known any more, since no rule asked for it for a while, does not tell.
-        let tells = |timed: &&Timed| timed.since.max(model.arrived) != Timestamp::ZERO;
-        let is_known = known.is_some();
-        let since = known.filter(tells).map_or(since, |timed| timed.since);
+        let since = known.map_or(since, |timed| timed.since);
         let next = model.next_look(&profile, self.heard_since(model, since), now);
-        match (is_known, next) {
-            (true, Some(due)) => {
-                self.timers.put_off(model.timer, due);
-                if let Some(timed) = self.timers.get_mut(model.timer) {
-                    timed.since = since;
-                }
-            }
+        match (known.is_some(), next) {
+            (true, Some(due)) => self.timers.put_off(model.timer, due),
             (true, None) => {
                 self.timers.remove(model.timer);
                 model.set_timer(0);
