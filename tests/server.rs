@@ -69,5 +69,6 @@ mod silence;
 mod stored;
 mod tls;
 mod too_old;
+mod torn;
 mod transports;
 mod watch;

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod append_only;
 pub mod backtest;
 pub mod cache;
 pub mod codec;

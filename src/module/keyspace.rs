@@ -17,7 +17,7 @@ use redis_module::raw;
 use crate::fence::guard;
 use crate::server::{self, Ctx, ERR, Key, Mode, OK, Str, api, borrowed};
 use crate::state::with;
-use crate::{backlog, datatype, effects, known, moving, samples, silence};
+use crate::{backlog, datatype, effects, known, moving, samples, silence, torn};
 
 /// A sensor that was taken out of the keyspace with an open episode.
 pub(crate) struct Unlinked {
@@ -251,13 +251,18 @@ unsafe extern "C" fn on_loading(
             state.forget_last_ids();
             state.known.clear();
         });
+        // SAFETY: the server gives a live context.
+        let ctx = unsafe { Ctx::new(ctx) };
+        if what == raw::REDISMODULE_SUBEVENT_LOADING_AOF_START {
+            torn::remember(ctx);
+        } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED {
+            torn::mend(ctx);
+        }
         if starts.contains(&what) {
             with(|state| state.forget_data());
         } else if what == raw::REDISMODULE_SUBEVENT_LOADING_ENDED
             || what == raw::REDISMODULE_SUBEVENT_LOADING_FAILED
         {
-            // SAFETY: the server gives a live context.
-            let ctx = unsafe { Ctx::new(ctx) };
             backlog::wake(ctx);
             silence::listen(ctx);
             silence::sweep(ctx);

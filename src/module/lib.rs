@@ -36,6 +36,7 @@ mod settings;
 mod silence;
 mod slices;
 mod state;
+mod torn;
 
 use std::ffi::c_int;
 
