@@ -76,10 +76,11 @@ fn last_file(ctx: Ctx) -> Option<PathBuf> {
     let manifest = dir.join(format!("{}.manifest", setting(ctx, b"appendfilename")?));
     let manifest = std::fs::read_to_string(manifest).ok()?;
     let last = manifest.lines().last()?;
-    let (name, kind) = last.strip_prefix("file ")?.split_once(" seq ")?;
+    let (name, rest) = last.strip_prefix("file ")?.split_once(" seq ")?;
     let name = name.trim_matches('"');
-    // A base file holds no transactions.
-    kind.ends_with(" type i").then(|| dir.join(name))
+    // A base file holds no transactions. Redis 8 has more to say behind that.
+    let kind = rest.split(' ').skip_while(|word| *word != "type").nth(1);
+    (kind == Some("i")).then(|| dir.join(name))
 }
 
 fn setting(ctx: Ctx, name: &[u8]) -> Option<String> {
