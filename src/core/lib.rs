@@ -29,6 +29,7 @@ pub mod kind;
 pub mod late;
 pub mod model;
 pub mod more;
+pub mod outcome;
 pub mod plain;
 pub mod profile;
 pub mod ranks;

@@ -422,7 +422,7 @@ fn memory_is_bounded_by_the_rule_whatever_the_history() {
                 + more.map_or(0, |_| size_of::<More>())
                 + more
                     .and_then(|more| more.alarm.episode.as_ref())
-                    .map_or(0, |_| size_of::<Episode>());
+                    .map_or(0, |_| size_of::<crate::episode::Episode>());
             assert!(
                 sensor.model.bytes() <= most,
                 "{settings} after '{history}': {} > {most}",

@@ -95,18 +95,16 @@ impl Known {
         }
     }
 
-    /// Sensors that are about to be looked for: where more is known than the processor's cache holds, what is known of all of them comes
-    /// from memory at once, instead of one after the other.
-    pub(crate) fn expect<'a>(
-        &self,
-        situation: Situation,
-        db: c_int,
-        sensors: impl Iterator<Item = &'a [u8]>,
-    ) {
-        if self.cache.bytes() < LARGE || self.pause.is_some() || situation.can_lose_keys() {
-            return;
-        }
-        let tags: SmallVec<[Tag; 64]> = sensors.map(|key| self.cache.tag(db, key)).collect();
+    /// Whether more is known than the processor's cache holds.
+    pub(crate) fn is_large(&self, situation: Situation) -> bool {
+        self.cache.bytes() >= LARGE && self.pause.is_none() && !situation.can_lose_keys()
+    }
+
+    /// Sensors that are about to be looked for: what is known of all of them comes from memory at once, instead of one after the
+    /// other.
+    pub(crate) fn expect(&self, db: c_int, sensors: &[&[u8]]) {
+        let tags = sensors.iter().map(|key| self.cache.tag(db, key));
+        let tags: SmallVec<[Tag; 64]> = tags.collect();
         for line in tags.iter().filter_map(|tag| self.cache.line(*tag)) {
             fetch(line, 1);
         }

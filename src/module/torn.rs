@@ -1,11 +1,11 @@
 //! An append-only file that a crash has cut off in the midst of a transaction.
 //!
 //! A server that finds an incomplete transaction at the end of its file takes it back as a whole, but not where the crash has cut a
-//! command in two: then it takes back that command alone, and leaves the transaction open (Redis up to 8.0 and Valkey up to 8.1, at
+//! command in two: then it takes back that command alone, and leaves the transaction open (Redis up to 8.2 and Valkey 8, at
 //! least). What it writes from then on is, for its next start, a part of that transaction: what was cut off comes back by halves, and
 //! transactions that were acknowledged are lost. A reading is a transaction of its own, so this finishes what the server has begun.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -51,7 +51,8 @@ pub(crate) fn mend(ctx: Ctx) {
 
 /// Takes an unfinished transaction off the end of a file; its length before and after.
 fn take_back(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    let (mut file, mut commands) = (File::open(path)?, Transactions::default());
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut commands = Transactions::default();
     let mut piece = vec![0; 1 << 16];
     loop {
         let read = file.read(&mut piece)?;
@@ -63,7 +64,6 @@ fn take_back(path: &Path) -> io::Result<Option<(u64, u64)>> {
     let Some(begins) = commands.unfinished() else {
         return Ok(None);
     };
-    let file = OpenOptions::new().write(true).open(path)?;
     let len = file.metadata()?.len();
     file.set_len(begins)?;
     file.sync_all()?;

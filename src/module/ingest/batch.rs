@@ -3,6 +3,7 @@
 use anomaly_core::Error;
 use anomaly_core::model::{Outcome, Verdict};
 use anomaly_core::written::Written;
+use smallvec::SmallVec;
 
 use super::{
     Command, Given, Taken, archive, archive_in_time, broken, count_as_change, judge, pass_on, tell,
@@ -43,7 +44,11 @@ impl<'a> Batch<'a> {
     /// Readings of these sensors are about to be taken in.
     pub(crate) fn expect<'k>(&self, sensors: impl Iterator<Item = &'k [u8]>) {
         let Command { situation, db, .. } = self.command;
-        lend().known.expect(situation, db, sensors);
+        if lend().known.is_large(situation) {
+            // Names are the server's to give, and it may not be asked while the state is lent.
+            let sensors: SmallVec<[&[u8]; 64]> = sensors.collect();
+            lend().known.expect(db, &sensors);
+        }
     }
 
     /// Takes in a reading and decides what it means; what follows is yet to be done.
