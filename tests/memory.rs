@@ -99,22 +99,97 @@ fn a_big_model_is_freed_in_the_background() {
     });
 }
 
+/// What a model may have beside it, in all ways.
+const KINDS: [&str; 4] = [
+    "max 5 recent 7",
+    "max 5 zscore 3 window 40 recent 7",
+    "auto on",
+    "auto on zscore 3",
+];
+
+fn rule(server: &Server, pattern: &str, settings: &str) {
+    let mut command = vec!["ANOMALY.CONFIG", "SET", pattern];
+    command.extend(settings.split(' '));
+    server.cmd(&command);
+}
+
+#[test]
+fn when_rules_change_a_sensor_comes_to_take_what_one_takes_that_always_had_them() {
+    let master = Server::builder().config("anomaly.archive off").start();
+    let replica = Server::builder()
+        .config("anomaly.archive off")
+        .replica_of(&master)
+        .start();
+    master.cmd(&args!["SET", "x", 1]);
+    master.replica_in_sync(&replica);
+    let usage = |server: &Server, key: &str| int(&server.cmd(&["MEMORY", "USAGE", key]));
+    let read = |key: &str, from: i64| {
+        for at in from..from + 40 {
+            master.cmd(&args!["ANOMALY.ADD", key, at * 1000, at * 7 % 5]);
+        }
+    };
+    for (i, before) in KINDS.iter().enumerate() {
+        for (j, after) in KINDS.iter().enumerate().filter(|(j, _)| *j != i) {
+            let (changed, always) = (format!("c{i}{j}"), format!("a{i}{j}"));
+            rule(&master, &changed, before);
+            rule(&master, &always, after);
+            read(&changed, 0);
+            read(&always, 0);
+            master.cmd(&["ANOMALY.CONFIG", "DEL", &changed]);
+            rule(&master, &changed, after);
+            for key in [&changed, &always] {
+                // One that can expire is looked up each time.
+                master.cmd(&args!["EXPIRE", key, 10_000]);
+                // As many as any window holds.
+                read(key, 40);
+            }
+            assert_eq!(
+                usage(&master, &changed),
+                usage(&master, &always),
+                "{before}, then {after}"
+            );
+        }
+    }
+    master.replica_in_sync(&replica);
+    assert_same(&replica.picture(), &master.picture());
+}
+
+#[test]
+fn one_that_is_known_by_name_does_so_too_after_a_while() {
+    let server = Server::builder().config("anomaly.archive off").start();
+    let usage = |key: &str| int(&server.cmd(&["MEMORY", "USAGE", key]));
+    let mut at = 0;
+    let mut read = |key: &str| {
+        at += 1000;
+        server.cmd(&args!["ANOMALY.ADD", key, at, at / 1000 % 10]);
+    };
+    rule(&server, "one", KINDS[2]);
+    rule(&server, "two", KINDS[0]);
+    for _ in 0..40 {
+        read("one");
+        read("two");
+    }
+    let (large, small) = (usage("one"), usage("two"));
+    rule(&server, "one", &format!("{} auto off", KINDS[0]));
+    rule(
+        &server,
+        "two",
+        &format!("{} recent inherit max inherit", KINDS[2]),
+    );
+    server.wait_until("both were looked up again", || {
+        read("one");
+        read("two");
+        usage("one") <= small && usage("two") >= large
+    });
+    assert_eq!(usage("two"), large);
+}
+
 #[test]
 fn defragmentation_moves_models_and_changes_nothing() {
     let server = Server::builder().config("anomaly.archive off").start();
-    server.cmd(&[
-        "ANOMALY.CONFIG",
-        "SET",
-        "*",
-        "max",
-        "5",
-        "zscore",
-        "3",
-        "window",
-        "40",
-        "recent",
-        "7",
-    ]);
+    for (digit, settings) in [0, 2, 4, 6, 8].iter().zip(KINDS.iter().cycle()) {
+        rule(&server, &format!("s*{digit}"), settings);
+    }
     let keys: Vec<String> = (0..4000).map(|i| format!("s{i}")).collect();
     for at in 0..12i64 {
         let mut madd = args!["ANOMALY.MADD"];

@@ -1,9 +1,11 @@
 //! A cache: values by name, which forgets what there is no room for.
 //!
-//! It is set-associative: a name's tag says in which two lines of four places its value may be, both in one page of memory, so that
+//! It is set-associative: a name's tag says in which two lines of three places its value may be, both in one page of memory, so that
 //! a look touches one line of the processor's cache or two. A value goes to the first while there is room, and where neither
 //! has any, one of the first line is moved to the other where it may be (Pagh and Rodler 2001, in buckets). It holds no names. Two names are told apart by 64 bits that depend on numbers drawn when it is made: for a
 //! million names the chance that any two are taken for one another is 3e-8.
+//!
+//! With each value it keeps whose turn came next (`succession`), to tell who is likely to be asked for next.
 //!
 //! It grows without a pause: what it held before moves over a few lines at a time, and until then takes its room too.
 
@@ -13,8 +15,12 @@ use std::num::NonZeroU64;
 
 use foldhash::fast::RandomState;
 
+use crate::succession::Next;
+
 /// Places of a line.
-const PLACES: usize = 4;
+const PLACES: usize = 3;
+/// Places are numbered as if a line had so many.
+const NUMBERED: usize = 4;
 /// Bytes of a page of memory, the least that it takes.
 pub const PAGE: usize = 4096;
 /// Lines of a page. There are so many, or a multiple of that.
@@ -28,8 +34,20 @@ const PATIENCE: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(NonZeroU64);
 
-/// The tags of its places, 0 where one is free, then their values. Zeros, so that room for many costs nothing to make.
-type Line = [u64; 2 * PLACES];
+/// The tags of its places, 0 where one is free, then their values, then whose turns came next, two in a word. Zeros, so that room for many costs
+/// nothing to make.
+pub type Line = [u64; 8];
+/// Where the last of these begin.
+const NEXT: usize = 2 * PLACES;
+
+/// A value, and the number of its place; one beyond all places where it is yet to move there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What was put in.
+    pub value: u64,
+    /// Where it lies, until another value is put in or forgotten.
+    pub place: usize,
+}
 
 /// Values by name.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +59,8 @@ pub struct Cache {
     moved: usize,
     /// Values that there was no room for.
     refused: u32,
+    /// The place that had its turn last.
+    last: usize,
 }
 
 impl Cache {
@@ -56,7 +76,7 @@ impl Cache {
 
     /// The value put in last for that name, unless it was forgotten.
     #[inline(always)]
-    pub fn get(&mut self, tag: Tag) -> Option<u64> {
+    pub fn get(&mut self, tag: Tag) -> Option<Found> {
         let found = found(&self.lines, tag);
         if self.old.is_empty() {
             return found;
@@ -65,15 +85,48 @@ impl Cache {
         found.or(before)
     }
 
+    /// The value at a place, 0 if there is none.
+    #[inline(always)]
+    #[must_use]
+    pub fn at(&self, place: usize) -> u64 {
+        let value = || self.line_of(place)?.get(PLACES + place % NUMBERED);
+        value().copied().unwrap_or(0)
+    }
+
+    /// Where in memory that place is.
+    #[inline(always)]
+    #[must_use]
+    pub fn line_of(&self, place: usize) -> Option<&Line> {
+        self.lines.get(place / NUMBERED)
+    }
+
+    /// Notes that it is the turn of a place, and tells which one is likely to have the next.
+    #[inline(always)]
+    pub fn turn(&mut self, place: usize) -> Option<usize> {
+        let last = self.last;
+        if let Some(line) = self.lines.get_mut(last / NUMBERED) {
+            set_next(line, last, next(line, last).came(place));
+        }
+        self.last = place;
+        self.after(place)
+    }
+
+    /// Which place is likely to have its turn after that one.
+    #[inline(always)]
+    #[must_use]
+    pub fn after(&self, place: usize) -> Option<usize> {
+        next(self.line_of(place)?, place).likely()
+    }
+
     /// As [`Self::get`], but looks only where new values go, and moves nothing.
     #[must_use]
     pub fn peek(&self, tag: Tag) -> Option<u64> {
-        found(&self.lines, tag)
+        found(&self.lines, tag).map(|found| found.value)
     }
 
     /// Where in memory a look for that name begins.
     #[must_use]
-    pub fn line(&self, tag: Tag) -> Option<&[u64; 2 * PLACES]> {
+    pub fn line(&self, tag: Tag) -> Option<&Line> {
         let [first, _] = lines_of(tag, self.lines.len());
         self.lines.get(first)
     }
@@ -138,15 +191,18 @@ impl Cache {
         let step = OF_PAGE.max(1 << (most.ilog2() - 2));
         let most = most / step * step;
         if most > now {
-            self.old = mem::replace(&mut self.lines, vec![[0; 2 * PLACES]; most]);
+            self.old = mem::replace(&mut self.lines, vec![[0; 8]; most]);
             self.moved = 0;
         }
     }
 
     /// A few lines more, and tells what was at a name before it grew.
     #[cold]
-    fn move_over(&mut self, tag: Tag) -> Option<u64> {
-        let found = found(&self.old, tag);
+    fn move_over(&mut self, tag: Tag) -> Option<Found> {
+        let found = found(&self.old, tag).map(|found| Found {
+            place: usize::MAX,
+            ..found
+        });
         for line in self.old.iter().skip(self.moved).take(STEP) {
             for (tag, value) in places(line) {
                 if let Some(tag) = NonZeroU64::new(*tag).map(Tag) {
@@ -172,32 +228,58 @@ fn lines_of(tag: Tag, lines: usize) -> [usize; 2] {
 
 fn places(line: &Line) -> impl Iterator<Item = (&u64, &u64)> {
     let (tags, values) = line.split_at(PLACES);
-    tags.iter().zip(values)
+    tags.iter().zip(values.iter().take(PLACES))
 }
 
 fn places_mut(line: &mut Line) -> impl Iterator<Item = (&mut u64, &mut u64)> {
     let (tags, values) = line.split_at_mut(PLACES);
-    tags.iter_mut().zip(values)
+    tags.iter_mut().zip(values.iter_mut().take(PLACES))
+}
+
+/// Whose turn came after that of a place of this line.
+#[inline(always)]
+fn next(line: &Line, place: usize) -> Next {
+    let (word, shift) = next_at(place);
+    Next(line.get(word).map_or(0, |word| (word >> shift) as u32))
 }
 
 #[inline(always)]
-fn found(lines: &[Line], tag: Tag) -> Option<u64> {
+fn set_next(line: &mut Line, place: usize, next: Next) {
+    let (word, shift) = next_at(place);
+    if let Some(word) = line.get_mut(word) {
+        *word = *word & !(u64::from(u32::MAX) << shift) | u64::from(next.0) << shift;
+    }
+}
+
+/// The word of a line that it is in, and the bit where it begins.
+#[inline(always)]
+fn next_at(place: usize) -> (usize, u32) {
+    let place = place % NUMBERED;
+    (NEXT + place / 2, (place % 2) as u32 * u32::BITS)
+}
+
+#[inline(always)]
+fn found(lines: &[Line], tag: Tag) -> Option<Found> {
     let [first, second] = lines_of(tag, lines.len());
-    found_in(lines.get(first)?, tag).or_else(|| found_in(lines.get(second)?, tag))
+    found_in(lines, first, tag).or_else(|| found_in(lines, second, tag))
 }
 
 /// Looks at all places at once: which one it is, a processor cannot guess.
 #[inline(always)]
-fn found_in(line: &Line, tag: Tag) -> Option<u64> {
-    let [a, b, c, d, values @ ..] = line;
+fn found_in(lines: &[Line], at: usize, tag: Tag) -> Option<Found> {
+    let [a, b, c, values @ .., _, _] = lines.get(at)?;
     let is = |of: &u64| u32::from(*of == tag.0.get());
-    let here = is(a) | is(b) << 1 | is(c) << 2 | is(d) << 3;
-    values.get(here.trailing_zeros() as usize).copied()
+    let here = is(a) | is(b) << 1 | is(c) << 2;
+    let here = here.trailing_zeros() as usize;
+    values.get(here).map(|value| Found {
+        value: *value,
+        place: at * NUMBERED + here,
+    })
 }
 
 fn forget(lines: &mut [Line], tag: Tag) {
     for at in lines_of(tag, lines.len()) {
-        places_mut(lines.get_mut(at).unwrap_or(&mut [0; 2 * PLACES]))
+        places_mut(lines.get_mut(at).unwrap_or(&mut [0; 8]))
             .filter(|(of, _)| **of == tag.0.get())
             .for_each(|(of, value)| (*of, *value) = (0, 0));
     }
@@ -217,14 +299,17 @@ fn put(lines: &mut [Line], tag: Tag, value: u64, old: impl Fn(u64) -> bool) -> b
         .or_else(|| any(&|of, _| of == 0))
         .or_else(|| any(&|_, value| old(value)))
         .or_else(|| make_room(lines, ours[0]));
-    if let Some((at, place)) = place
-        && let Some(line) = lines.get_mut(at)
-        && let Some((of, is)) = places_mut(line).nth(place)
-    {
-        (*of, *is) = (tag, value);
-        return true;
+    let place = place.and_then(|(at, place)| Some((lines.get_mut(at)?, place)));
+    let Some((line, place)) = place else {
+        return false;
+    };
+    if places(line).nth(place).is_none_or(|(of, _)| *of != tag) {
+        set_next(line, place, Next::default());
     }
-    false
+    if let Some((of, is)) = places_mut(line).nth(place) {
+        (*of, *is) = (tag, value);
+    }
+    true
 }
 
 /// Moves one of a line's values to the other line where it may be, if there is a free place in that; the place it leaves.
@@ -277,7 +362,9 @@ mod tests {
                 for (name, value) in &truth {
                     let tag = cache.tag(0, &name.to_le_bytes());
                     let found = cache.get(tag);
-                    prop_assert!(found.is_none_or(|found| found == *value));
+                    prop_assert!(found.is_none_or(|found| found.value == *value));
+                    let there = found.map_or(0, |found| cache.at(found.place));
+                    prop_assert!(there == 0 || there == *value);
                 }
             }
         }
@@ -292,7 +379,7 @@ mod tests {
                 cache.put(
                     cache.tag(0, &name.to_le_bytes()),
                     name,
-                    there as usize * 20,
+                    there as usize * 27,
                     |_| false,
                 );
             }
@@ -309,19 +396,19 @@ mod tests {
                 .collect();
             let sooner = |tag: &&Tag| {
                 let [first, _] = lines_of(**tag, cache.lines.len());
-                found_in(&cache.lines[first], **tag).is_some()
+                found_in(&cache.lines, first, **tag).is_some()
             };
             let first = tags.iter().filter(sooner).count();
             let found = (0..)
                 .zip(&tags)
-                .filter(|(name, tag)| cache.get(**tag) == Some(*name));
+                .filter(|(name, tag)| cache.get(**tag).map(|found| found.value) == Some(*name));
             let (found, names) = (found.count(), names as usize);
             assert!(found * 100 > names * 93, "{found} of {names}");
             assert!(
                 first * 100 > names * 70,
                 "{first} of {names} in their first line"
             );
-            assert!(cache.bytes() <= names * 20, "{}", cache.bytes());
+            assert!(cache.bytes() <= names * 27, "{}", cache.bytes());
         }
     }
 
@@ -354,6 +441,7 @@ mod tests {
         let mut cache = Cache::default();
         cache.put(cache.tag(0, b"a"), 1, 10_000, |_| false);
         let tags = [0, 1].map(|space| cache.tag(space, b"a"));
-        assert_eq!(tags.map(|tag| cache.get(tag)), [Some(1), None]);
+        let values = tags.map(|tag| cache.get(tag).map(|found| found.value));
+        assert_eq!(values, [Some(1), None]);
     }
 }

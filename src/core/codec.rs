@@ -160,7 +160,7 @@ pub fn load(bytes: &[u8]) -> Result<Model, Error> {
     if !sane || !from.0.is_empty() {
         return damaged("its fields contradict each other");
     }
-    model.more = Some(Box::new(more));
+    model.more = more.into();
     model.tidy();
     Ok(model)
 }
@@ -250,7 +250,7 @@ fn save_blocks(out: &mut Writer, model: &Model) {
         out.f64(*below);
         out.level(next);
     }
-    if let Some(known) = model.auto.as_deref() {
+    if let Some(known) = model.auto.as_ref() {
         out.u8(Block::Auto as u8);
         auto::save(out, known);
     }
@@ -298,9 +298,9 @@ fn load_blocks(
                 }));
             }
             (Block::Auto, _) if version <= THREE_EXPERTS => {
-                more.auto = Some(Box::new(auto::anew(from)?));
+                more.auto = auto::anew(from)?.into();
             }
-            (Block::Auto, _) => more.auto = Some(Box::new(auto::load(from)?)),
+            (Block::Auto, _) => more.auto = auto::load(from)?.into(),
         }
     }
 }

@@ -244,9 +244,9 @@ fn models_of_versions_2_and_3_load_and_go_on() {
         deviate_alike(&mut loaded.model, &made.model);
         if let Some(auto) = made.model.auto.as_mut() {
             // Its `auto` had one expert less and begins anew; all else is kept.
-            **auto = Auto::default();
+            *auto = Auto::default();
             auto.fit(20_000);
-            assert_eq!(loaded.model.auto.as_deref(), Some(&Auto::default()));
+            assert_eq!(loaded.model.auto.as_ref(), Some(&Auto::default()));
         }
         let on = loaded.add(90_000, 36.0);
         std::mem::swap(&mut made.rules, &mut loaded.rules);

@@ -42,6 +42,7 @@ pub mod setting;
 pub mod shape;
 pub mod silence;
 pub mod stream_id;
+mod succession;
 pub mod template;
 pub mod text;
 pub mod units;

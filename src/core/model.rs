@@ -29,7 +29,7 @@ pub struct Model {
     /// The rolling window, while a detector that uses it is on; beside the model where there is room.
     pub window: Seat<Window>,
     /// What most sensors lack.
-    pub(crate) more: Option<Box<More>>,
+    pub more: Seat<More>,
     /// Standard deviation of all readings scored, of them as a population.
     pub(crate) deviation: f32,
     /// Readings scored, without those that [`More::turns`] has.
@@ -79,17 +79,20 @@ impl Last {
     }
 }
 
+/// What a model without more has.
+static NOTHING: More = More::NONE;
+
 impl Deref for Model {
     type Target = More;
 
     fn deref(&self) -> &More {
-        self.more.as_deref().unwrap_or(&More::NONE)
+        self.more.as_ref().unwrap_or(&NOTHING)
     }
 }
 
 impl DerefMut for Model {
     fn deref_mut(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+        self.more.get_or_insert_with(More::default)
     }
 }
 
@@ -153,19 +156,22 @@ impl Model {
                 tell(bytes);
             }
         };
-        // The room is a part of the model's own allocation.
-        let (room, apart) = match (self.window.has_room(), self.window.is_some()) {
-            (true, _) => (size_of::<Window>(), 0),
-            (false, true) => (0, size_of::<Window>()),
-            (false, false) => (0, 0),
-        };
-        each(size_of::<Self>() + room);
-        each(apart);
+        // Rooms are a part of the model's own allocation. That for more has one for `auto` behind it.
+        let (window, more) = (self.window.has_room(), self.more.has_room());
+        let own = size_of::<Self>()
+            + if window { size_of::<Window>() } else { 0 }
+            + if more { More::ROOM } else { 0 };
+        each(own);
+        if self.window.is_some() && !window {
+            each(size_of::<Window>());
+        }
         if let Some(window) = self.window.as_ref() {
             window.allocations(&mut each);
         }
-        if let Some(more) = &self.more {
-            each(size_of::<More>());
+        if let Some(more) = self.more.as_ref() {
+            if !self.more.has_room() {
+                each(size_of::<More>());
+            }
             more.allocations(&mut each);
         }
     }
@@ -186,7 +192,9 @@ impl Model {
 
     /// Lets go of room for what it does not have.
     pub(crate) fn tidy(&mut self) {
-        self.more.take_if(|more| more.is_none());
+        if self.more.as_ref().is_some_and(More::is_none) {
+            self.more.set(None);
+        }
     }
 
     /// Sample standard deviation of all readings scored, in single precision.
@@ -204,7 +212,7 @@ impl Model {
     #[must_use]
     pub fn copied(&self) -> Self {
         let mut copy = self.clone();
-        if let Some(more) = &mut copy.more {
+        if let Some(more) = copy.more.as_mut() {
             more.alarm = more.alarm.silenced();
             (more.arrived, more.timer) = (Timestamp::ZERO, 0);
         }
@@ -215,16 +223,14 @@ impl Model {
 
     /// Forgets what was learnt. Episodes are counted on: their ids must not come again.
     pub fn reset(&mut self) {
-        let more = self.more.take().map(|more| {
-            Box::new(More {
-                alarm: more.alarm.silenced(),
-                arrived: more.arrived,
-                timer: more.timer,
-                ..More::NONE
-            })
+        let kept = self.more.as_ref().map(|more| More {
+            alarm: more.alarm.silenced(),
+            arrived: more.arrived,
+            timer: more.timer,
+            ..More::NONE
         });
         self.become_other(Self {
-            more,
+            more: kept.into(),
             ..Self::default()
         });
         self.tidy();
@@ -232,15 +238,23 @@ impl Model {
 
     /// Becomes that one, in its own room.
     pub fn become_other(&mut self, mut other: Self) {
-        let mut window = mem::take(&mut self.window);
+        let (mut window, mut more) = (mem::take(&mut self.window), mem::take(&mut self.more));
         window.set(other.window.take());
-        *self = Self { window, ..other };
+        match (more.as_mut(), other.more.take()) {
+            (Some(mine), Some(others)) => mine.become_other(others),
+            (_, others) => more.set(others),
+        }
+        *self = Self {
+            window,
+            more,
+            ..other
+        };
     }
 
     /// Forgets what rules it goes by, and the timer: its key has changed.
     pub fn renamed(&mut self) {
         self.profile = ProfileId::default();
-        if let Some(more) = &mut self.more {
+        if let Some(more) = self.more.as_mut() {
             more.timer = 0;
         }
     }
@@ -283,7 +297,7 @@ impl Model {
             self.recent
                 .get_or_insert_with(|| Box::new(Recent::new(profile.recent)))
                 .resize(profile.recent);
-        } else if let Some(more) = &mut self.more {
+        } else if let Some(more) = self.more.as_mut() {
             more.recent = None;
         }
         // The last score is the only one there is to tell where a single detector is on.
@@ -350,7 +364,7 @@ impl Model {
             if reading.at <= newest.at && !self.is_new(newest, reading, outcome) {
                 return;
             }
-            if let Some(more) = &mut self.more {
+            if let Some(more) = self.more.as_mut() {
                 more.streak.end();
             }
         }
@@ -378,10 +392,10 @@ impl Model {
     /// Whether `auto` judges alone while nothing is the matter, and found nothing: then it has taken the reading in already.
     #[inline(always)]
     fn passes(&mut self, reading: Reading, profile: &Profile, outcome: &mut Outcome) -> bool {
-        let Some(more) = &mut self.more else {
+        let Some(more) = self.more.as_mut() else {
             return false;
         };
-        match (&mut more.auto, profile.judging()) {
+        match (more.auto.as_mut(), profile.judging()) {
             (Some(auto), [Kind::Auto]) if more.alarm.is_calm() => {
                 outcome.is_graded(auto.pass(reading, self.newest, profile))
             }
@@ -398,7 +412,7 @@ impl Model {
             return false;
         }
         if reading == newest {
-            if let Some(more) = &mut self.more {
+            if let Some(more) = self.more.as_mut() {
                 more.streak.end();
             }
             self.duplicates = self.duplicates.saturating_add(1);
@@ -504,7 +518,7 @@ impl Model {
         }
         outcome.score = outcome.finding.as_ref().map_or(0.0, Finding::score);
         // Nothing is the matter, and nothing was.
-        let quiet = self.more.is_none();
+        let quiet = !self.more.is_some();
         match (&outcome.finding, warming) {
             (Some(finding), _) => {
                 outcome.verdict = Verdict::of(finding.severity);

@@ -3,6 +3,10 @@
 //! A sensor with fixed limits or a z-score has none of it until something happens to it. Afterwards it has, since episodes
 //! are counted for good.
 
+use std::mem;
+
+use anomaly_seat::Seat;
+
 use crate::detect::{Auto, Cusum, Ewma};
 use crate::episode::{Alarm, Episode};
 use crate::late::LateStreak;
@@ -31,8 +35,8 @@ pub struct More {
     pub ewma: Option<Box<Ewma>>,
     /// The cumulative sums, while `cusum` is on.
     pub cusum: Option<Box<Cusum>>,
-    /// What `auto` has learnt, while it is on.
-    pub auto: Option<Box<Auto>>,
+    /// What `auto` has learnt, while it is on; in the room that comes with that of all this, where there is any.
+    pub auto: Seat<Auto>,
     /// The episode machine.
     pub alarm: Alarm,
     /// When the last reading arrived, by the clock of the server that took it in; zero while no setting asks for it.
@@ -48,6 +52,9 @@ impl Default for More {
 }
 
 impl More {
+    /// Bytes of room for it, with that for what `auto` knows behind.
+    pub const ROOM: usize = size_of::<Self>() + size_of::<Auto>();
+
     /// What a sensor without any of it has.
     pub const NONE: Self = Self {
         turns: 0,
@@ -62,7 +69,7 @@ impl More {
         changed: None,
         ewma: None,
         cusum: None,
-        auto: None,
+        auto: Seat::none(),
         alarm: Alarm::NONE,
         arrived: Timestamp::ZERO,
         recent: None,
@@ -71,6 +78,13 @@ impl More {
     /// Whether there is nothing of it; to the bit, since it is stored.
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::NONE && self.alarm.run_peak.is_sign_positive()
+    }
+
+    /// Becomes that one, in its own room.
+    pub(crate) fn become_other(&mut self, mut other: Self) {
+        let mut auto = mem::take(&mut self.auto);
+        auto.set(other.auto.take());
+        *self = Self { auto, ..other };
     }
 
     /// Scores of the last reading, where more than one detector was on.
@@ -84,7 +98,9 @@ impl More {
         tell(size_of_val(self.scores()));
         tell(boxed(self.ewma.as_deref()));
         tell(boxed(self.cusum.as_deref()));
-        tell(boxed(self.auto.as_deref()));
+        if !self.auto.has_room() {
+            tell(boxed(self.auto.as_ref()));
+        }
         if let Some(recent) = &self.recent {
             tell(size_of::<Recent>());
             tell(recent.heap_bytes());

@@ -2,19 +2,17 @@
 //! RDB file.
 
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
-use anomaly_core::window::Window;
 use anomaly_core::{Error, Model, codec, document};
-use anomaly_seat::Seat;
 use redis_module::raw;
 
 use crate::fence::guard;
 use crate::server::{Ctx, ERR, Key, OK, Str, api};
 use crate::state::{SENSORS, with};
-use crate::{heap, keyspace, known};
+use crate::{heap, keyspace, known, seating};
 
 /// Nine characters, which the server keeps in every RDB file as the name of the type.
 const NAME: &std::ffi::CStr = c"anomaly-m";
@@ -67,44 +65,10 @@ pub(crate) fn register(ctx: Ctx) -> Result<(), String> {
     }
 }
 
-/// A model that has a window, with room for it: one wait for memory for both.
-#[repr(C)]
-struct Roomy {
-    model: Model,
-    room: MaybeUninit<Window>,
-}
-
 /// Makes a value of the server's out of a model.
-fn give(mut model: Model) -> *mut c_void {
+fn give(model: Model) -> *mut c_void {
     SENSORS.fetch_add(1, Relaxed);
-    let Some(window) = model.window.take() else {
-        return Box::into_raw(Box::new(model)).cast();
-    };
-    let place = Box::into_raw(Box::<Roomy>::new_uninit()).cast::<Roomy>();
-    // SAFETY: the place is there for one, and the seat and its room stay together: `moved` and `gone` see to that, and a model that
-    // becomes another keeps its seat.
-    unsafe {
-        model.window = Seat::with_room(&raw mut (*place).room);
-        model.window.set(Some(window));
-        (&raw mut (*place).model).write(model);
-    }
-    place.cast()
-}
-
-/// Frees what [`give`] made.
-///
-/// # Safety
-/// Nobody may refer to it.
-unsafe fn gone(model: *mut Model) {
-    // SAFETY: made by `give`, of one kind or the other; first what is in it goes, then the place.
-    unsafe {
-        if (*model).window.has_room() {
-            ptr::drop_in_place(model);
-            drop(Box::from_raw(model.cast::<MaybeUninit<Roomy>>()));
-        } else {
-            drop(Box::from_raw(model));
-        }
-    }
+    seating::place(model).as_ptr().cast()
 }
 
 /// The model at an open key; `None` where there is no key.
@@ -131,7 +95,8 @@ pub(crate) fn holds_model(key: *mut raw::RedisModuleKey) -> bool {
     unsafe { api!(RedisModule_ModuleTypeGetType(key)) == TYPE.load(Relaxed) }
 }
 
-/// The model at a key opened to be changed, a new one where there is no key.
+/// The model at a key opened to be changed, a new one where there is no key; one whose rules ask for other things than it had gets a place
+/// that fits them.
 pub(crate) fn model_or_new<'a>(key: &'a mut Key, name: &[u8]) -> Result<&'a mut Model, Error> {
     if !holds_model(key.raw()) && key.is_empty() {
         let value = give(with(|state| Model::new(name, &mut state.rules)));
@@ -143,7 +108,37 @@ pub(crate) fn model_or_new<'a>(key: &'a mut Key, name: &[u8]) -> Result<&'a mut 
             }
         }
     }
+    let found = ptr::from_mut(model(key)?.ok_or(Error::WrongType)?);
+    // SAFETY: it is there as long as the key is held, and nobody else refers to it.
+    let found = unsafe { &*found };
+    if seating::is_misplaced(found) {
+        move_over(key, found, name);
+    }
     model(key)?.ok_or(Error::WrongType)
+}
+
+/// Gives the model at a key opened to be changed a place that fits it.
+#[cold]
+fn move_over(key: &Key, old: &Model, name: &[u8]) {
+    let new = seating::place(old.clone());
+    let forget = |db| with(|state| state.known.forget(db, name));
+    key.db().map(forget);
+    let mut out = ptr::null_mut();
+    // SAFETY: the key is open for writing, and its value is exchanged for one that holds the same. Of the two one is the server's from here on; nobody refers to the
+    // other, which is freed once.
+    unsafe {
+        let kind = TYPE.load(Relaxed);
+        let value = new.as_ptr().cast();
+        let done = api!(RedisModule_ModuleTypeReplaceValue(
+            key.raw(),
+            kind,
+            value,
+            &raw mut out
+        ));
+        let left: *mut Model = if done == OK { out } else { value }.cast();
+        known::is_gone(left);
+        seating::free(left);
+    }
 }
 
 /// Borrows a value in a callback of the server's.
@@ -160,7 +155,7 @@ unsafe extern "C" fn free(value: *mut c_void) {
         known::is_gone(value.cast());
         SENSORS.fetch_sub(1, Relaxed);
         // SAFETY: made by `give`; the server frees it once.
-        unsafe { gone(value.cast()) };
+        unsafe { seating::free(value.cast()) };
     });
 }
 
@@ -417,12 +412,7 @@ unsafe extern "C" fn defrag(
                 with(|state| state.known.moved());
             }
             let model = &mut *(*value).cast::<Model>();
-            if model.window.has_room() {
-                let place = (*value).cast::<Roomy>();
-                model.window.moved(|_| (&raw mut (*place).room).cast());
-            } else {
-                model.window.moved(|window| moved(window.cast()).cast());
-            }
+            seating::moved(model, |at| moved(at.cast()).cast());
             if let Some(window) = model.window.as_mut() {
                 window.relocate(|values: Vec<f32>| {
                     if values.capacity() == 0 {

@@ -15,26 +15,21 @@ use anomaly_core::{Error, Model};
 use smallvec::SmallVec;
 
 use crate::audience::Situation;
+use crate::seating::{LINE, Rooms};
 use crate::server::{Ctx, Key, Mode, Str};
 use crate::state::with;
 use crate::{datatype, heap};
 
 /// What finding models may take: such a part of the memory that the module takes, and no more than so many bytes for each model.
-const SHARE: usize = 12;
-const EACH: usize = 20;
+const SHARE: usize = 9;
+const EACH: usize = 32;
 /// For so many bits of milliseconds, 65 s, a known model need not be opened; 8 s where tests are to see it.
 const TURN: u32 = if cfg!(debug_assertions) { 13 } else { 16 };
-
-/// Bytes of a line of the processor's cache, and lines that a model with a window takes.
-const LINE: usize = 64;
-const LINES: usize = 4;
-/// What is known of some 6,000 sensors: they and their models fill a cache of 2 MB.
-const LARGE: usize = 128 << 10;
 
 /// Models by the database and name of their keys.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// Where a model is, 48 bits, and 16 of when its key was opened last.
+    /// Where a model is, 48 bits, of which the lowest tell its rooms; and 16 of when its key was opened last.
     cache: Cache,
     /// Why nothing is known for now.
     pause: Option<Pause>,
@@ -56,7 +51,7 @@ enum Pause {
 }
 
 impl Known {
-    /// Looks for a sensor.
+    /// Looks for a sensor. Where its reading comes alone, by a command of its own, what the next one is likely to need is fetched meanwhile.
     #[inline(always)]
     pub(crate) fn seek<'a>(
         &mut self,
@@ -64,6 +59,7 @@ impl Known {
         db: c_int,
         key: &'a [u8],
         now: Timestamp,
+        comes_alone: bool,
     ) -> Sought<'a> {
         let nowhere = Sought {
             db,
@@ -79,15 +75,19 @@ impl Known {
         if self.pause.is_some() && !self.goes_on(turn) {
             return nowhere;
         }
-        let model = self.cache.get(tag).filter(|found| *found as u16 == turn);
+        let found = self.cache.get(tag);
+        let model = found.filter(|found| found.value as u16 == turn);
         #[cfg(debug_assertions)]
         {
             self.found += u64::from(model.is_some());
         }
-        let model = model.and_then(model_of);
-        if let Some(model) = model {
-            fetch(model.as_ptr(), LINES);
+        if let Some(found) = model {
+            fetch_model(found.value);
+            if comes_alone {
+                self.look_ahead(found.place);
+            }
         }
+        let model = model.and_then(|found| model_of(found.value));
         Sought {
             place: Some(Place { tag, turn }),
             model,
@@ -95,9 +95,22 @@ impl Known {
         }
     }
 
-    /// Whether more is known than the processor's cache holds.
-    pub(crate) fn is_large(&self, situation: Situation) -> bool {
-        self.cache.bytes() >= LARGE && self.pause.is_none() && !situation.can_lose_keys()
+    /// Has the processor fetch what the next reading is likely to need, and for the one after that what tells where that is.
+    #[inline(always)]
+    fn look_ahead(&mut self, place: usize) {
+        let Some(next) = self.cache.turn(place) else {
+            return;
+        };
+        fetch_model(self.cache.at(next));
+        let later = self.cache.after(next);
+        if let Some(line) = later.and_then(|later| self.cache.line_of(later)) {
+            fetch(line, 1);
+        }
+    }
+
+    /// Whether sensors can be known.
+    pub(crate) fn knows_any(&self, situation: Situation) -> bool {
+        self.cache.bytes() > 0 && self.pause.is_none() && !situation.can_lose_keys()
     }
 
     /// Sensors that are about to be looked for: what is known of all of them comes from memory at once, instead of one after the
@@ -108,11 +121,8 @@ impl Known {
         for line in tags.iter().filter_map(|tag| self.cache.line(*tag)) {
             fetch(line, 1);
         }
-        for model in tags
-            .iter()
-            .filter_map(|tag| model_of(self.cache.peek(*tag)?))
-        {
-            fetch(model.as_ptr(), LINES);
+        for found in tags.iter().filter_map(|tag| self.cache.peek(*tag)) {
+            fetch_model(found);
         }
     }
 
@@ -170,10 +180,11 @@ impl Known {
         self.cache.bytes().saturating_sub(PAGE) / sensors.max(1)
     }
 
-    fn note(&mut self, place: Place, model: *mut Model) {
-        let address = model.expose_provenance() as u64;
+    fn note(&mut self, place: Place, model: &mut Model) {
+        let address = ptr::from_mut(model).expose_provenance() as u64;
         if address >> 48 == 0 {
-            let (value, most) = (address << 16 | u64::from(place.turn), most());
+            let rooms = Rooms::given(model).bits();
+            let (value, most) = ((address | rooms) << 16 | u64::from(place.turn), most());
             self.cache.fit(most);
             let old = |value: u64| value as u16 != place.turn;
             self.cache.put(place.tag, value, most, old);
@@ -181,10 +192,25 @@ impl Known {
     }
 }
 
+/// The bits of an address that tell rooms: a model lies where they would be zero.
+const ROOMS: u64 = (1 << Rooms::BITS) - 1;
+const _: () = assert!(align_of::<Model>() > ROOMS as usize);
+
 /// The model of a value of the cache.
 #[inline(always)]
 fn model_of(found: u64) -> Option<NonNull<Model>> {
-    NonNull::new(ptr::with_exposed_provenance_mut((found >> 16) as usize))
+    let address = found >> 16 & !ROOMS;
+    NonNull::new(ptr::with_exposed_provenance_mut(address as usize))
+}
+
+/// Has the processor fetch the model of a value of the cache, with what is in its rooms.
+#[inline(always)]
+fn fetch_model(found: u64) {
+    let lines = Rooms::lines(found >> 16);
+    fetch(
+        ptr::with_exposed_provenance::<u8>((found >> 16) as usize),
+        lines,
+    );
 }
 
 /// Has the processor fetch so many lines of memory from there on, while it goes on with something else.
@@ -309,7 +335,10 @@ mod checked {
         let is_known = MAIN.with(Cell::get)
             && with(|state| {
                 let cache = &state.known.cache;
-                cache.bytes() <= LARGEST && cache.values().any(|value| value >> 16 == address)
+                cache.bytes() <= LARGEST
+                    && cache
+                        .values()
+                        .any(|value| value >> 16 & !super::ROOMS == address)
             });
         if is_known {
             crate::server::log(None, "warning", "anomaly: a model that is known has gone");

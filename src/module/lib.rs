@@ -31,6 +31,7 @@ mod reply;
 mod samples;
 mod scan;
 mod search;
+mod seating;
 mod server;
 mod settings;
 mod silence;

@@ -11,13 +11,13 @@ use std::ptr;
 
 /// The address is that of room, whether or not there is a value in it.
 const ROOM: usize = 1;
-/// There is a value in the room.
-const TAKEN: usize = 2;
-const MARKS: usize = ROOM | TAKEN;
+/// There is no value.
+const FREE: usize = 2;
+const MARKS: usize = ROOM | FREE;
 
 /// An `Option<Box<T>>` that may have room of its own. As large as a pointer.
 pub struct Seat<T> {
-    /// Null: no value, no room. Without marks: a value on the heap.
+    /// Without marks: a value on the heap. `FREE` alone: no value, no room.
     at: *mut T,
     owns: PhantomData<T>,
 }
@@ -35,7 +35,7 @@ impl<T> Seat<T> {
     pub const fn none() -> Self {
         let () = Self::ALIGNED;
         Self {
-            at: ptr::null_mut(),
+            at: ptr::without_provenance_mut(FREE),
             owns: PhantomData,
         }
     }
@@ -49,7 +49,7 @@ impl<T> Seat<T> {
     pub unsafe fn with_room(room: *mut MaybeUninit<T>) -> Self {
         let () = Self::ALIGNED;
         Self {
-            at: room.cast::<T>().map_addr(|at| at | ROOM),
+            at: room.cast::<T>().map_addr(|at| at | ROOM | FREE),
             owns: PhantomData,
         }
     }
@@ -64,8 +64,7 @@ impl<T> Seat<T> {
     #[inline]
     #[must_use]
     pub fn is_some(&self) -> bool {
-        // All but null and room that is not taken.
-        self.at.addr() & MARKS != ROOM && !self.at.is_null()
+        self.at.addr() & FREE == 0
     }
 
     /// Where the value is, if there is one, or the room.
@@ -106,7 +105,7 @@ impl<T> Seat<T> {
             Some(value) if self.has_room() => {
                 // SAFETY: the room is its own, and free.
                 unsafe { self.place().write(value) };
-                self.at = self.at.map_addr(|at| at | TAKEN);
+                self.at = self.at.map_addr(|at| at & !FREE);
             }
             Some(value) => self.at = Box::into_raw(Box::new(value)),
             None => {}
@@ -120,11 +119,11 @@ impl<T> Seat<T> {
         }
         let place = self.place();
         if self.has_room() {
-            self.at = self.at.map_addr(|at| at & !TAKEN);
+            self.at = self.at.map_addr(|at| at | FREE);
             // SAFETY: there is a value in the room, which counts as free from now on.
             Some(unsafe { place.read() })
         } else {
-            self.at = ptr::null_mut();
+            self.at = ptr::without_provenance_mut(FREE);
             // SAFETY: without a mark it is that of a box, which nobody else has.
             Some(*unsafe { Box::from_raw(place) })
         }
@@ -135,7 +134,7 @@ impl<T> Seat<T> {
     /// # Safety
     /// `to` must give a place as good as the one it is given: an allocation of its own for a value on the heap, room for room.
     pub unsafe fn moved(&mut self, to: impl FnOnce(*mut T) -> *mut T) {
-        if !self.at.is_null() {
+        if self.has_room() || self.is_some() {
             let marks = self.at.addr() & MARKS;
             self.at = to(self.place()).map_addr(|at| at | marks);
         }

@@ -228,8 +228,10 @@ impl Model {
         {
             keep(&mut self.ewma, profile.has(Kind::Ewma));
             keep(&mut self.cusum, profile.has(Kind::Cusum));
-            keep(&mut self.auto, profile.has(Kind::Auto));
-            if let Some(auto) = &mut self.auto {
+            if !profile.has(Kind::Auto) {
+                self.auto.set(None);
+            } else {
+                let auto = self.auto.get_or_insert_with(Auto::default);
                 auto.fit(profile.season);
             }
             if !profile.has(Kind::Stuck) {
@@ -308,8 +310,8 @@ impl Model {
             self.changed = Some(same.map_or(reading.at, |same| self.changed.unwrap_or(same.at)));
         }
         let enters = !anomalous || profile.learn;
-        if let Some(more) = &mut self.more {
-            if let (Some(auto), Some(look)) = (&mut more.auto, look) {
+        if let Some(more) = self.more.as_mut() {
+            if let (Some(auto), Some(look)) = (more.auto.as_mut(), look) {
                 auto.learn(look, profile);
             }
             if let Some(cusum) = &mut more.cusum {

@@ -55,6 +55,8 @@ pub(crate) struct Contestant {
     pub(crate) of: &'static str,
     /// Sensors, where it is not the usual number.
     pub(crate) sensors: Option<usize>,
+    /// Its sensors come in another order each time round.
+    pub(crate) shuffled: bool,
     /// One reading in so many is an anomaly, and each must be told of.
     pub(crate) spikes: Option<usize>,
     pub(crate) worker: Option<Worker>,
@@ -91,6 +93,7 @@ pub(crate) const ALL: &[Contestant] = &[
     one("add-limits-series", "ADD limits + series", Place::Series, Kind::Add, LIMITS_KEPT, "ts-add"),
     one("add-zscore-series", "ADD zscore + series", Place::Series, Kind::Add, ZSCORE_KEPT, "ts-add"),
     one("add-auto-series", "ADD auto + series", Place::Series, Kind::Add, AUTO_KEPT, "ts-add"),
+    one("add-shuffled", "ADD zscore, another order each time", Place::Module, Kind::Add, ZSCORE, "add-zscore").shuffled(),
     one("madd10", "MADD zscore, 10 keys", Place::Module, Kind::Madd { keys: 10, each: 1 }, ZSCORE, "add-zscore"),
     one("madd50", "MADD zscore, 50 keys", Place::Module, FIFTY, ZSCORE, "add-zscore"),
     one("madd1x50", "MADD zscore, 1 key × 50", Place::Module, Kind::Madd { keys: 1, each: 50 }, ZSCORE, "add-zscore"),
@@ -117,6 +120,7 @@ pub(crate) const ALL: &[Contestant] = &[
     one("sensors-10k", "ADD zscore, 10,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(10_000),
     one("sensors-100k", "ADD zscore, 100,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(100_000),
     one("sensors-1m", "ADD zscore, 1,000,000 sensors", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(1_000_000),
+    one("shuffled-1m", "ADD zscore, 1,000,000, another order each time", Place::Big, Kind::Add, ZSCORE, "sensors-1k").sensors(1_000_000).shuffled(),
     one("madd-1k", "MADD zscore, 50 keys, 1,000 sensors", Place::Big, FIFTY, ZSCORE, "sensors-1k").sensors(1000),
     one("madd-1m", "MADD zscore, 50 keys, 1,000,000 sensors", Place::Big, FIFTY, ZSCORE, "madd-1k").sensors(1_000_000),
     one("rules-1", "ADD zscore, 1 rule", Place::Rules(1), Kind::Add, ZSCORE, ""),
@@ -141,6 +145,7 @@ const fn one(
         rule,
         of,
         sensors: None,
+        shuffled: false,
         spikes: None,
         worker: None,
     }
@@ -149,6 +154,11 @@ const fn one(
 impl Contestant {
     const fn sensors(mut self, sensors: usize) -> Self {
         self.sensors = Some(sensors);
+        self
+    }
+
+    const fn shuffled(mut self) -> Self {
+        self.shuffled = true;
         self
     }
 

@@ -14,6 +14,10 @@ const STEP: i64 = 1000;
 const VALUES: usize = 4096;
 /// Coprime to every fleet size used here.
 const SCATTER: usize = 7919;
+/// Each another order, for fleets that have another one each time.
+const SCATTERS: [usize; 8] = [
+    SCATTER, 104_729, 611_953, 1_299_709, 350_377, 15_485_863, 27_644_437, 86_028_121,
+];
 
 /// What the commands are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,8 @@ pub(crate) struct Fleet {
     /// Where the next run begins.
     turn: usize,
     scatter: usize,
+    /// The sensors come in another order each time round, instead of in the same.
+    pub(crate) shuffled: bool,
     /// One reading in so many is an anomaly.
     pub(crate) spikes: Option<usize>,
     /// Whether the last reading of a sensor was one.
@@ -132,6 +138,7 @@ impl Fleet {
             drawn: 0,
             turn: 0,
             scatter: SCATTER,
+            shuffled: false,
             spikes: None,
             spiked: Vec::new(),
         }
@@ -177,8 +184,8 @@ impl Fleet {
             for _ in 0..size.pipeline {
                 readings.clear();
                 for _ in 0..keys {
-                    let sensor =
-                        (connection * own + turn % own * self.scatter % own) % self.sensors;
+                    let scatter = self.scatter_of(turn / own);
+                    let sensor = (connection * own + turn % own * scatter % own) % self.sensors;
                     let spikes = self.spikes(sensor, turn);
                     for item in 0..each {
                         let at = self.now + STEP * (turn / own * each + item) as i64;
@@ -195,6 +202,15 @@ impl Fleet {
             work.ends.push(work.bytes.len());
         }
         work
+    }
+
+    /// By what places are multiplied in a time round.
+    fn scatter_of(&self, round: usize) -> usize {
+        let of_round = SCATTERS.get(round % SCATTERS.len());
+        of_round
+            .filter(|_| self.shuffled)
+            .copied()
+            .unwrap_or(self.scatter)
     }
 
     /// Whether this reading of a sensor is an anomaly: never two in a row, which would be one.
@@ -280,8 +296,9 @@ mod tests {
     };
 
     /// Key and time of each reading on each connection, in order.
-    fn readings(kind: Kind) -> Vec<Vec<(String, i64)>> {
+    fn readings(kind: Kind, shuffled: bool) -> Vec<Vec<(String, i64)>> {
         let mut fleet = Fleet::new(kind, "k", 100, 1_700_000_000_000);
+        fleet.shuffled = shuffled;
         let mut all = vec![Vec::new(); SIZE.connections];
         for _ in 0..3 {
             for (mine, work) in all.iter_mut().zip(fleet.works(SIZE)) {
@@ -310,19 +327,36 @@ mod tests {
             (Kind::Madd { keys: 1, each: 50 }, 22500),
             (Kind::TsMadd(50), 22500),
         ] {
-            let mut seen = std::collections::HashMap::new();
-            for (connection, mine) in readings(kind).iter().enumerate() {
-                assert_eq!(mine.len(), count, "{kind:?}");
-                for (key, at) in mine {
-                    if let Some((owner, last)) = seen.insert(key.clone(), (connection, *at)) {
-                        assert!(
-                            owner == connection && last < *at,
-                            "{kind:?} {key} {last} {at}"
-                        );
+            for shuffled in [false, true] {
+                let mut seen = std::collections::HashMap::new();
+                for (connection, mine) in readings(kind, shuffled).iter().enumerate() {
+                    assert_eq!(mine.len(), count, "{kind:?}");
+                    for (key, at) in mine {
+                        if let Some((owner, last)) = seen.insert(key.clone(), (connection, *at)) {
+                            assert!(
+                                owner == connection && last < *at,
+                                "{kind:?} {key} {last} {at}"
+                            );
+                        }
                     }
                 }
+                assert_eq!(seen.len(), 100, "{kind:?}");
             }
-            assert_eq!(seen.len(), 100, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn sensors_come_in_the_same_order_each_time_unless_they_are_to_come_in_another() {
+        for shuffled in [false, true] {
+            let all = readings(Kind::Add, shuffled);
+            // 25 sensors of each connection.
+            let [one, other, ..] = &all[0].chunks(25).collect::<Vec<_>>()[..] else {
+                panic!("450 readings are 18 times round");
+            };
+            let keys = |round: &[(String, i64)]| -> Vec<String> {
+                round.iter().map(|(key, _)| key.clone()).collect()
+            };
+            assert_eq!(keys(one) == keys(other), !shuffled);
         }
     }
 }

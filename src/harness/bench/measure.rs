@@ -241,7 +241,7 @@ impl<'a> Field<'a> {
                 let (prefix, sensors) =
                     (format!("b{index:02}"), who.sensors.unwrap_or(plan.sensors));
                 let mut fleet = Fleet::new(who.kind, &prefix, sensors, now_ms() - BACK);
-                fleet.spikes = who.spikes;
+                (fleet.spikes, fleet.shuffled) = (who.spikes, who.shuffled);
                 let mut entrant = Entrant {
                     who,
                     other,

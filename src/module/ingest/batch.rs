@@ -31,7 +31,7 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Room for so many readings.
     pub(crate) fn new(ctx: Ctx, readings: usize) -> Self {
-        let command = Command::of(ctx);
+        let command = Command::of(ctx, readings);
         Self {
             command,
             heard: command.situation.hears(ctx),
@@ -44,9 +44,13 @@ impl<'a> Batch<'a> {
     /// Readings of these sensors are about to be taken in.
     pub(crate) fn expect<'k>(&self, sensors: impl Iterator<Item = &'k [u8]>) {
         let Command { situation, db, .. } = self.command;
-        if lend().known.is_large(situation) {
-            // Names are the server's to give, and it may not be asked while the state is lent.
-            let sensors: SmallVec<[&[u8]; 64]> = sensors.collect();
+        if !lend().known.knows_any(situation) {
+            return;
+        }
+        // Names are the server's to give, and it may not be asked while the state is lent.
+        let sensors: SmallVec<[&[u8]; 64]> = sensors.collect();
+        // Many readings of one sensor wait for it once, whatever is done.
+        if sensors.first() != sensors.get(1) {
             lend().known.expect(db, &sensors);
         }
     }

@@ -60,7 +60,7 @@ impl Early {
             .resolve(self.now, self.max_future)
             .ok()?;
         let known = &mut lend().known;
-        let sought = known.seek(self.situation, self.db, sensor, self.now);
+        let sought = known.seek(self.situation, self.db, sensor, self.now, true);
         sought.is_known().then_some(sought)
     }
 

@@ -71,16 +71,19 @@ struct Command {
     situation: Situation,
     db: c_int,
     now: Timestamp,
+    /// It brings one reading, and those of other commands follow.
+    is_single: bool,
 }
 
 impl Command {
     #[inline(always)]
-    fn of(ctx: Ctx) -> Self {
+    fn of(ctx: Ctx, readings: usize) -> Self {
         Self {
             ctx,
             situation: Situation::of(ctx),
             db: ctx.db(),
             now: ctx.now(),
+            is_single: readings == 1,
         }
     }
 }
@@ -92,7 +95,7 @@ pub(crate) fn decide(
     outcome: &mut Outcome,
     taken: &mut Taken,
 ) -> Result<(), Error> {
-    let command = Command::of(ctx);
+    let command = Command::of(ctx, 1);
     if let Err(error) = judge(&command, given, outcome, taken) {
         return broken(ctx, given, taken.is_first, error);
     }
@@ -132,10 +135,11 @@ fn judge(
         situation,
         db,
         now,
+        is_single,
     } = *command;
     let name = given.sensor.bytes();
     let mut state = lend();
-    let sought = state.known.seek(situation, db, name, now);
+    let sought = state.known.seek(situation, db, name, now, is_single);
     let (cluster, max_future) = (state.cluster, state.settings.max_future);
     drop(state);
     if cluster {
@@ -352,7 +356,7 @@ pub(crate) fn apply(
         value: given.value,
     };
     let (name, db, now) = (given.sensor.bytes(), ctx.db(), ctx.now());
-    let sought = with(|state| state.known.seek(situation, db, name, now));
+    let sought = with(|state| state.known.seek(situation, db, name, now, true));
     let mut key = None;
     let model = match sought.known() {
         Some(model) => model,

@@ -245,7 +245,7 @@ fn with_for_as_many_readings_in_a_row_must_be_abnormal() {
 fn with_learn_no_abnormal_readings_do_not_move_the_baseline() {
     for (settings, moves) in [("auto on learn no", false), ("auto on learn yes", true)] {
         let mut sensor = noisy(settings, READ);
-        let before = sensor.model.auto.clone().unwrap();
+        let before = sensor.model.auto.as_ref().cloned().unwrap();
         for i in 0..20 {
             sensor.add((READ + i) * MINUTE, 500.0);
         }
@@ -351,7 +351,7 @@ fn a_reading_is_said_to_be_far_only_where_it_lies_outside_its_own_band() {
 #[test]
 fn another_season_begins_another_profile_and_keeps_the_rest() {
     let mut sensor = noisy("auto on", READ);
-    let before = sensor.model.auto.clone().unwrap();
+    let before = sensor.model.auto.as_ref().cloned().unwrap();
     sensor.set("season 3600000");
     sensor.add(READ * MINUTE, 20.0);
     let after = sensor.model.auto.as_ref().unwrap();
