@@ -379,7 +379,7 @@ mod tests {
                 cache.put(
                     cache.tag(0, &name.to_le_bytes()),
                     name,
-                    there as usize * 27,
+                    there as usize * 32,
                     |_| false,
                 );
             }
@@ -408,8 +408,53 @@ mod tests {
                 first * 100 > names * 70,
                 "{first} of {names} in their first line"
             );
-            assert!(cache.bytes() <= names * 27, "{}", cache.bytes());
+            assert!(cache.bytes() <= names * 32, "{}", cache.bytes());
         }
+    }
+
+    #[test]
+    fn names_asked_for_in_the_same_order_are_told_ahead() {
+        let (names, mut cache) = (1_000_u64, filled(1_000));
+        for round in 0..4 {
+            let mut right = 0;
+            let mut likely = None;
+            for name in 0..names {
+                // A step that meets all of them, in another order than that in which they were put in.
+                let name = name * 377 % names;
+                let Some(found) = cache.get(cache.tag(0, &name.to_le_bytes())) else {
+                    continue;
+                };
+                right += usize::from(likely == Some(found.place));
+                assert!(cache.line_of(found.place).is_some());
+                likely = cache.turn(found.place);
+            }
+            let enough = if round < 2 { 0..50 } else { 900..1_000 };
+            assert!(enough.contains(&right), "{right} in round {round}");
+        }
+    }
+
+    #[test]
+    fn who_takes_the_place_of_another_does_not_take_over_who_came_after_it() {
+        let mut cache = Cache::default();
+        let tags = [0u64, 1].map(|name| cache.tag(0, &name.to_le_bytes()));
+        tags.iter()
+            .for_each(|tag| cache.put(*tag, 7, 10_000, |_| false));
+        let [one, two] = tags.map(|tag| cache.get(tag).map(|found| found.place));
+        let (Some(one), Some(two)) = (one, two) else {
+            panic!("there is room for two");
+        };
+        for place in [one, two, one, two, one] {
+            cache.turn(place);
+        }
+        assert_eq!(cache.after(one), Some(two));
+        // Seen from the first tag's place, which is free now.
+        cache.forget(tags[0]);
+        let mut name = 2u64;
+        while cache.at(one) == 0 {
+            cache.put(cache.tag(0, &name.to_le_bytes()), 7, 10_000, |_| false);
+            name += 1;
+        }
+        assert_eq!(cache.after(one), None);
     }
 
     #[test]
