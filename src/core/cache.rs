@@ -318,8 +318,13 @@ fn make_room(lines: &mut [Line], at: usize) -> Option<(usize, usize)> {
         let (tag, value) = places(lines.get(at)?).nth(place)?;
         let (tag, value) = (Tag(NonZeroU64::new(*tag)?), *value);
         let [first, second] = lines_of(tag, lines.len());
-        let other = lines.get_mut(first ^ second ^ at)?;
-        if let Some((of, is)) = places_mut(other).find(|(of, _)| **of == 0) {
+        let (next, other) = (next(lines.get(at)?, place), first ^ second ^ at);
+        let other = lines.get_mut(other)?;
+        let free = places(other).position(|(of, _)| *of == 0);
+        if let Some(free) = free {
+            // Who comes after it comes after it there too.
+            set_next(other, free, next);
+            let (of, is) = places_mut(other).nth(free)?;
             (*of, *is) = (tag.0.get(), value);
             return Some((at, place));
         }
@@ -431,6 +436,42 @@ mod tests {
             let enough = if round < 2 { 0..50 } else { 900..1_000 };
             assert!(enough.contains(&right), "{right} in round {round}");
         }
+    }
+
+    #[test]
+    fn who_makes_room_for_another_is_still_followed_by_whoever_was() {
+        let mut cache = Cache::default();
+        let put = |cache: &mut Cache, name: u64| {
+            let tag = cache.tag(0, &name.to_le_bytes());
+            cache.put(tag, name + 1, 1, |_| false);
+            tag
+        };
+        let tags: Vec<Tag> = (0..150).map(|name| put(&mut cache, name)).collect();
+        let places = |cache: &mut Cache| -> Vec<Option<usize>> {
+            let place = |tag| cache.get(tag).map(|found| found.place);
+            tags.iter().copied().map(place).collect()
+        };
+        let before = places(&mut cache);
+        for _ in 0..3 {
+            before.iter().flatten().for_each(|place| {
+                cache.turn(*place);
+            });
+        }
+        let after = |cache: &Cache, place: Option<usize>| place.map(|place| cache.after(place));
+        let followed: Vec<_> = before.iter().map(|place| after(&cache, *place)).collect();
+        // As many as there are places.
+        (150..(OF_PAGE * PLACES) as u64).for_each(|name| {
+            put(&mut cache, name);
+        });
+        let mut made_room = 0;
+        for (at, now) in places(&mut cache).into_iter().enumerate() {
+            // One may have been given up.
+            if now.is_some() {
+                made_room += usize::from(now != before[at]);
+                assert_eq!(after(&cache, now), followed[at]);
+            }
+        }
+        assert!(made_room > 0);
     }
 
     #[test]

@@ -411,9 +411,9 @@ unsafe extern "C" fn defrag(
             if *value != before {
                 with(|state| state.known.moved());
             }
-            let model = &mut *(*value).cast::<Model>();
-            seating::moved(model, |at| moved(at.cast()).cast());
-            if let Some(window) = model.window.as_mut() {
+            let place = (*value).cast::<Model>();
+            seating::moved(place, |at| moved(at.cast()).cast());
+            if let Some(window) = (*place).window.as_mut() {
                 window.relocate(|values: Vec<f32>| {
                     if values.capacity() == 0 {
                         return values;

@@ -147,12 +147,14 @@ pub(crate) fn is_misplaced(model: &Model) -> bool {
 /// A model lies in another place now, with the same bytes, and its rooms behind it; what it has on the heap, `moved` may move.
 ///
 /// # Safety
-/// It must have been in a place of [`place`] before, and whatever `moved` gives must hold what was at the place it is given.
-pub(crate) unsafe fn moved(model: &mut Model, mut moved: impl FnMut(*mut u8) -> *mut u8) {
-    let rooms = Rooms::given(model);
-    let place = ptr::from_mut(model);
-    // SAFETY: promised by the caller.
+/// It must have been in a place of [`place`] before, nobody else may refer to it, and whatever `moved` gives must hold what was at the place it is
+/// given. `place` must be good for all of its place: it comes from the allocator, and not from a reference to the model, which its rooms are no part of.
+pub(crate) unsafe fn moved(place: *mut Model, mut moved: impl FnMut(*mut u8) -> *mut u8) {
+    // SAFETY: promised by the caller. Rooms lie behind the model, so that what is found by their seats and what is found by the reference do
+    // not overlap.
     unsafe {
+        let model = &mut *place;
+        let rooms = Rooms::given(model);
         if rooms.window {
             model.window.moved(|_| Rooms::window(place));
         } else {
