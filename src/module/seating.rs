@@ -132,9 +132,28 @@ pub(crate) fn place(mut model: Model) -> NonNull<Model> {
 pub(crate) unsafe fn free(model: *mut Model) {
     // SAFETY: promised by the caller; first what is in it goes, then the place, of the size that it was made with: a seat does not lose its room.
     unsafe {
+        #[cfg(debug_assertions)]
+        check(&*model);
         let rooms = Rooms::given(&*model);
         ptr::drop_in_place(model);
         dealloc(model.cast(), rooms.layout());
+    }
+}
+
+/// Each seat with room must find it behind the model. One that looks elsewhere reads what is another's: in a build with debug assertions this
+/// ends the server.
+#[cfg(debug_assertions)]
+fn check(model: &Model) {
+    let (rooms, place) = (Rooms::given(model), ptr::from_ref(model).cast_mut());
+    let window = model.window.as_ref().filter(|_| rooms.window);
+    let more = model.more.as_ref().filter(|_| rooms.lively);
+    let auto = more.and_then(|more| more.auto.as_ref().filter(|_| more.auto.has_room()));
+    let is_seated = window.is_none_or(|at| ptr::eq(at, Rooms::window(place)))
+        && more.is_none_or(|at| ptr::eq(at, rooms.more(place)))
+        && auto.is_none_or(|at| ptr::eq(at, rooms.auto(place)));
+    if !is_seated {
+        crate::server::log(None, "warning", "anomaly: a model has lost its rooms");
+        std::process::abort();
     }
 }
 
