@@ -5,17 +5,33 @@ use std::rc::Rc;
 
 use super::Seat;
 
+/// Room for one, on the heap. No box, which would be the only one to refer to it.
+struct Room(*mut MaybeUninit<Rc<u64>>);
+
+impl Room {
+    fn new() -> Self {
+        Self(Box::into_raw(Box::new(MaybeUninit::uninit())))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: it was a box, and is freed once. What is in it, is its seat's.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
+
 /// An owner with room.
 struct Owner {
     seat: Seat<Rc<u64>>,
-    room: Box<MaybeUninit<Rc<u64>>>,
+    room: Room,
 }
 
 impl Owner {
     fn new() -> Self {
-        let mut room = Box::new(MaybeUninit::uninit());
+        let room = Room::new();
         // SAFETY: the room is on the heap, and goes after the seat: fields are dropped in order.
-        let seat = unsafe { Seat::with_room(&raw mut *room) };
+        let seat = unsafe { Seat::with_room(room.0) };
         Self { seat, room }
     }
 }
@@ -47,7 +63,7 @@ fn a_seat_with_room_has_its_value_there_each_time() {
         owner.seat.set(Some(Rc::clone(&value)));
         assert_eq!(Rc::strong_count(&value), 2);
         let at = std::ptr::from_ref(owner.seat.as_ref().unwrap());
-        assert_eq!(at.addr(), (&raw const *owner.room).addr());
+        assert_eq!(at.addr(), owner.room.0.addr());
         assert_eq!(owner.seat.take().as_deref(), Some(&7));
         assert!(owner.seat.has_room() && owner.seat.as_mut().is_none());
         assert_eq!(Rc::strong_count(&value), 1);
@@ -69,11 +85,11 @@ fn room_that_was_moved_is_found_where_it_is() {
     let (value, mut owner) = (Rc::new(7_u64), Owner::new());
     owner.seat.set(Some(Rc::clone(&value)));
     // As a server does that moves memory: the same bytes elsewhere, and the old place gone.
-    let mut elsewhere = Box::new(MaybeUninit::uninit());
+    let elsewhere = Room::new();
     // SAFETY: both are room for one, and the old one is not looked at again.
     unsafe {
-        std::ptr::copy_nonoverlapping(&raw const *owner.room, &raw mut *elsewhere, 1);
-        owner.seat.moved(|_| (&raw mut *elsewhere).cast());
+        std::ptr::copy_nonoverlapping(owner.room.0, elsewhere.0, 1);
+        owner.seat.moved(|_| elsewhere.0.cast());
     }
     owner.room = elsewhere;
     assert_eq!(owner.seat.as_ref(), Some(&value));
