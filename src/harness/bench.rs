@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod memory;
 mod record;
+mod spread;
 mod table;
 mod traffic;
 mod wire;
