@@ -23,6 +23,7 @@ pub mod entry;
 pub mod episode;
 pub mod error;
 pub mod glob;
+mod ingest;
 pub mod instant;
 pub mod key;
 pub mod kind;

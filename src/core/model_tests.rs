@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec;
+use crate::detect::Kind;
 use crate::ranks::Ranks;
 use crate::testing::{KEY, Sensor, any_value, at, cases, reading};
 

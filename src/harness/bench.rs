@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod memory;
 mod record;
+mod spread;
 mod table;
 mod traffic;
 mod wire;
@@ -266,7 +267,9 @@ fn chosen(only: &[&'static Contestant], parts: &Parts) -> Vec<&'static Contestan
     }
     ALL.iter()
         .filter(|one| names.is_empty() || names.contains(&one.name))
-        .filter(|one| !matches!(one.kind, Kind::Floor | Kind::Open) || parts.floor.is_some())
+        .filter(|one| {
+            !matches!(one.kind, Kind::Floor | Kind::Ask | Kind::Open) || parts.floor.is_some()
+        })
         .filter(|one| parts.timeseries.is_some() || !one.needs_series())
         .filter(|one| parts.python.is_some() || one.worker != Some(Worker::Python))
         .collect()

@@ -1,8 +1,9 @@
 //! What was asked for, beside what was measured.
 
 use crate::bench::latency::Told;
-use crate::bench::measure::{Run, Spread, of, ratio};
+use crate::bench::measure::Run;
 use crate::bench::memory::Footprint;
+use crate::bench::spread::{Spread, of, ratio};
 use crate::terminal::thousands;
 
 /// A ratio of processor time: what it is, who, of whom, how much at least.

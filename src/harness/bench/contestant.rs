@@ -82,6 +82,7 @@ pub(crate) const ALL: &[Contestant] = &[
     one("ping", "PING", Place::Module, Kind::Ping, "", ""),
     one("set", "SET", Place::Module, Kind::Set, "", ""),
     one("floor", "a command that does nothing", Place::Module, Kind::Floor, "", "set"),
+    one("ask", "a command that asks what ADD must ask", Place::Module, Kind::Ask, "", "floor"),
     one("xadd", "XADD", Place::Plain, Kind::Xadd { timed: false }, "", "set"),
     one("xadd-time", "XADD, with a time", Place::Plain, TIMED, "", "set"),
     one("ts-add", "TS.ADD", Place::Series, Kind::TsAdd, "", "set"),

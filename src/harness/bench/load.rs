@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     TsMadd(usize),
     /// The command that does nothing.
     Floor,
+    /// The command that asks of the server what ADD must ask.
+    Ask,
     /// The command that opens a sensor and looks at it.
     Open,
     Add,
@@ -242,6 +244,7 @@ impl Fleet {
             Kind::Set => command(to, &[b"SET", key, &value]),
             Kind::TsAdd => command(to, &[b"TS.ADD", key, at, &value]),
             Kind::Floor => command(to, &[b"bench.floor", key, at, &value]),
+            Kind::Ask => command(to, &[b"bench.ask", key, at, &value]),
             Kind::Open => command(to, &[b"bench.open", key, at, &value]),
             Kind::Add => command(to, &[b"ANOMALY.ADD", key, at, &value]),
             Kind::Function => command(to, &[b"FCALL", b"bench_zscore", b"1", key, at, &value]),

@@ -2,8 +2,9 @@
 
 use crate::bench::contestant::ALL;
 use crate::bench::latency::Told;
-use crate::bench::measure::{Plan, Run, Spread, of, percentile, ratio};
+use crate::bench::measure::{Plan, Run};
 use crate::bench::memory::Footprint;
+use crate::bench::spread::{Spread, of, percentile, ratio};
 use crate::bench::traffic::{Nodes, Traffic};
 use crate::terminal::{layout, thousands};
 

@@ -5,11 +5,12 @@
 
 mod batch;
 mod early;
+mod reset;
 
 use std::ffi::c_int;
 use std::sync::Arc;
 
-use anomaly_core::alert::{Alert, End, Source};
+use anomaly_core::alert::{Alert, Source};
 use anomaly_core::model::Outcome;
 use anomaly_core::reading::When;
 use anomaly_core::units::Timestamp;
@@ -25,6 +26,8 @@ use crate::{datatype, effects, fence, hook, moving, samples, silence};
 
 pub(crate) use batch::Batch;
 pub(crate) use early::{Due, Early};
+use reset::broken;
+pub(crate) use reset::reset;
 
 /// A reading as a client gives it: what its arguments say, and the arguments.
 #[derive(Clone, Copy)]
@@ -71,7 +74,7 @@ struct Command {
     situation: Situation,
     db: c_int,
     now: Timestamp,
-    /// It brings one reading, and those of other commands follow.
+    /// It brings one reading.
     is_single: bool,
 }
 
@@ -135,11 +138,13 @@ fn judge(
         situation,
         db,
         now,
-        is_single,
+        ..
     } = *command;
     let name = given.sensor.bytes();
     let mut state = lend();
-    let sought = state.known.seek(situation, db, name, now, is_single);
+    let sought = state
+        .known
+        .seek(situation, db, name, now, command.is_single);
     let (cluster, max_future) = (state.cluster, state.settings.max_future);
     drop(state);
     if cluster {
@@ -190,31 +195,6 @@ fn admit(ctx: Ctx, given: &Given<'_>) -> Result<(), Error> {
     }
     if given.source.is_some() {
         check_room(ctx, sensor)?;
-    }
-    Ok(())
-}
-
-/// What follows from an error of [`judge`]. A model that broke is reset, here and on every replica, whose models went on:
-/// whatever it holds now is not to be trusted. One that was made for the reading is taken away again: no replica has it.
-#[cold]
-fn broken(ctx: Ctx, given: &Given<'_>, is_first: bool, error: Error) -> Result<(), Error> {
-    if let Error::Broken = error {
-        if is_first {
-            unmake(ctx, given.sensor)?;
-        } else {
-            reset(ctx, given.sensor)?;
-        }
-    }
-    Err(error)
-}
-
-/// Takes a sensor away that nobody has heard of yet.
-fn unmake(ctx: Ctx, sensor: Str<'_>) -> Result<(), Error> {
-    let mut key = Key::open(ctx, sensor, Mode::Change);
-    if let Some(model) = datatype::model(&mut key)? {
-        // Neither has anybody of an episode that the reading may have begun.
-        model.reset();
-        key.delete();
     }
     Ok(())
 }
@@ -387,32 +367,6 @@ pub(crate) fn apply(
         effects::notify(ctx, given.sensor, *event);
     }
     Ok(())
-}
-
-/// Forgets what the model of a sensor has learnt, and resolves its open episode; whether there is such a sensor.
-pub(crate) fn reset(ctx: Ctx, sensor: Str<'_>) -> Result<bool, Error> {
-    let (name, db) = (sensor.bytes(), ctx.db());
-    let mut key = Key::open(ctx, sensor, Mode::Change);
-    let Some(model) = datatype::model(&mut key)? else {
-        return Ok(false);
-    };
-    let ended = fence::caught(|| {
-        with(|state| {
-            let profile = model.profile(name, &mut state.rules);
-            Alert::of_end(name, model, &profile, End::Reset)
-        })
-    });
-    model.reset();
-    with(|state| {
-        state.track(db, name, model);
-        state.time(db, name, model, Timestamp::ZERO, ctx.now());
-    });
-    ctx.modified(sensor);
-    ctx.replicate(c"ANOMALY.RESET", &[sensor]);
-    if let Some(alert) = ended.flatten() {
-        effects::tell(ctx, sensor, &alert);
-    }
-    Ok(true)
 }
 
 /// The change of the model of the sensor at that place, and nothing else. The arrival is noted where the rules ask for it.
