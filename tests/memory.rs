@@ -155,6 +155,33 @@ fn when_rules_change_a_sensor_comes_to_take_what_one_takes_that_always_had_them(
 }
 
 #[test]
+fn one_that_is_reset_takes_what_it_took_from_its_next_reading_on() {
+    let server = Server::builder().config("anomaly.archive off").start();
+    let usage = |key: &str| int(&server.cmd(&["MEMORY", "USAGE", key]));
+    // Nothing that grows with its readings.
+    for (i, settings) in ["max 50", "zscore 3", "auto on", "auto on zscore 3 recent 1"]
+        .iter()
+        .enumerate()
+    {
+        let key = format!("r{i}");
+        rule(&server, &key, settings);
+        for at in 0..40 {
+            server.cmd(&args!["ANOMALY.ADD", &key, at * 1000, at * 7 % 5]);
+        }
+        let before = usage(&key);
+        for expires in [false, true] {
+            if expires {
+                // Looked up each time.
+                server.cmd(&args!["EXPIRE", &key, 10_000]);
+            }
+            assert_eq!(int(&server.cmd(&["ANOMALY.RESET", &key])), 1);
+            server.cmd(&args!["ANOMALY.ADD", &key, 50_000, 3]);
+            assert_eq!(usage(&key), before, "{settings}, expires: {expires}");
+        }
+    }
+}
+
+#[test]
 fn one_that_is_known_by_name_does_so_too_after_a_while() {
     let server = Server::builder().config("anomaly.archive off").start();
     let usage = |key: &str| int(&server.cmd(&["MEMORY", "USAGE", key]));

@@ -188,9 +188,15 @@ impl Model {
         }
     }
 
-    /// Lets go of room for what it does not have.
-    pub(crate) fn tidy(&mut self) {
-        if self.more.as_ref().is_some_and(More::is_none) {
+    /// Whether it has gone by rules since it was made, reset or renamed.
+    #[must_use]
+    pub fn has_profile(&self) -> bool {
+        self.profile != ProfileId::default()
+    }
+
+    /// Lets go of what it has on the heap for nothing. Room of its own has another use later.
+    pub fn tidy(&mut self) {
+        if !self.more.has_room() && self.more.as_ref().is_some_and(More::is_none) {
             self.more.set(None);
         }
     }

@@ -120,7 +120,9 @@ pub(crate) fn model_or_new<'a>(key: &'a mut Key, name: &[u8]) -> Result<&'a mut 
 /// Gives the model at a key opened to be changed a place that fits it.
 #[cold]
 fn move_over(key: &Key, old: &Model, name: &[u8]) {
-    let new = seating::place(old.clone());
+    let mut new = old.clone();
+    new.tidy();
+    let new = seating::place(new);
     let forget = |db| with(|state| state.known.forget(db, name));
     key.db().map(forget);
     let mut out = ptr::null_mut();

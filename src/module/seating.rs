@@ -157,10 +157,12 @@ fn check(model: &Model) {
     }
 }
 
-/// Whether its place is for other things than it has: rules have changed since it was given one.
+/// Whether its place is for other things than it has: rules have changed since it was given one. One that was just reset has nothing yet, and
+/// will have what it had.
 pub(crate) fn is_misplaced(model: &Model) -> bool {
     let rooms = Rooms::given(model);
-    rooms != Rooms::wanted(model) || rooms.lively && !model.auto.has_room()
+    let fits = rooms == Rooms::wanted(model) && (!rooms.lively || model.auto.has_room());
+    model.has_profile() && !fits
 }
 
 /// A model lies in another place now, with the same bytes, and its rooms behind it; what it has on the heap, `moved` may move.
