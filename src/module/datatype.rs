@@ -108,19 +108,17 @@ pub(crate) fn model_or_new<'a>(key: &'a mut Key, name: &[u8]) -> Result<&'a mut 
             }
         }
     }
-    let found = ptr::from_mut(model(key)?.ok_or(Error::WrongType)?);
-    // SAFETY: it is there as long as the key is held, and nobody else refers to it.
-    let found = unsafe { &*found };
+    let found = model(key)?.ok_or(Error::WrongType)?;
     if seating::is_misplaced(found) {
-        move_over(key, found, name);
+        let copy = found.clone();
+        move_over(key, copy, name);
     }
     model(key)?.ok_or(Error::WrongType)
 }
 
-/// Gives the model at a key opened to be changed a place that fits it.
+/// Gives the model at a key opened to be changed, of which this is a copy, a place that fits it.
 #[cold]
-fn move_over(key: &Key, old: &Model, name: &[u8]) {
-    let mut new = old.clone();
+fn move_over(key: &Key, mut new: Model, name: &[u8]) {
     new.tidy();
     let new = seating::place(new);
     let forget = |db| with(|state| state.known.forget(db, name));
