@@ -106,6 +106,8 @@ pub(crate) struct Fleet {
     drawn: usize,
     /// Where the next run begins.
     turn: usize,
+    /// Times round before it.
+    rounds: usize,
     scatter: usize,
     /// The sensors come in another order each time round, instead of in the same.
     pub(crate) shuffled: bool,
@@ -139,6 +141,7 @@ impl Fleet {
             values,
             drawn: 0,
             turn: 0,
+            rounds: 0,
             scatter: SCATTER,
             shuffled: false,
             spikes: None,
@@ -149,9 +152,10 @@ impl Fleet {
     /// The same sensors in the order of their keys, to make them: what is side by side in memory then is not in a run.
     pub(crate) fn making<T>(&mut self, kind: Kind, work: impl FnOnce(&mut Self) -> T) -> T {
         let usual = std::mem::replace(&mut self.kind, kind);
+        let shuffled = std::mem::take(&mut self.shuffled);
         self.scatter = 1;
         let done = work(self);
-        (self.kind, self.scatter) = (usual, SCATTER);
+        (self.kind, self.scatter, self.shuffled) = (usual, SCATTER, shuffled);
         done
     }
 
@@ -171,6 +175,7 @@ impl Fleet {
         let turns = self.turn % own + size.batches * size.pipeline * keys;
         self.now += STEP * (turns.div_ceil(own) * each) as i64;
         self.turn = turns;
+        self.rounds += turns / own;
         works
     }
 
@@ -186,7 +191,7 @@ impl Fleet {
             for _ in 0..size.pipeline {
                 readings.clear();
                 for _ in 0..keys {
-                    let scatter = self.scatter_of(turn / own);
+                    let scatter = self.scatter_of(self.rounds + turn / own);
                     let sensor = (connection * own + turn % own * scatter % own) % self.sensors;
                     let spikes = self.spikes(sensor, turn);
                     for item in 0..each {
@@ -360,6 +365,26 @@ mod tests {
                 round.iter().map(|(key, _)| key.clone()).collect()
             };
             assert_eq!(keys(one) == keys(other), !shuffled);
+        }
+    }
+
+    #[test]
+    fn a_run_of_a_single_time_round_has_another_order_than_the_run_before_if_it_is_to_have_one() {
+        let once = Size {
+            connections: 1,
+            pipeline: 10,
+            batches: 10,
+        };
+        for shuffled in [false, true] {
+            let mut fleet = Fleet::new(Kind::Set, "k", 100, 1_700_000_000_000);
+            fleet.shuffled = shuffled;
+            let mut run = || -> Vec<String> {
+                let bytes = fleet.works(once).remove(0).bytes;
+                let text = String::from_utf8(bytes).unwrap();
+                let words = text.split("\r\n").filter(|word| word.starts_with("k:"));
+                words.map(str::to_owned).collect()
+            };
+            assert_eq!(run() == run(), !shuffled);
         }
     }
 }
